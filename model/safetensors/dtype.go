@@ -5,14 +5,18 @@ import "fmt"
 // DType is the element type of a tensor, named as the safetensors header spells it.
 type DType uint8
 
-// The element types of the safetensors format, version 0.8.
+// The element types of the safetensors format, version 0.8, in the order of the reference implementation, which
+// writes later ones first.
 const (
 	Invalid DType = iota
 	BOOL
+	F4
+	F6E2M3
+	F6E3M2
 	U8
 	I8
-	F8E4M3
 	F8E5M2
+	F8E4M3
 	F8E8M0
 	I16
 	U16
@@ -25,9 +29,6 @@ const (
 	F64
 	I64
 	U64
-	F4
-	F6E2M3
-	F6E3M2
 )
 
 var dtypes = [...]struct {

@@ -1,8 +1,18 @@
 package safetensors
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
 
-// Tensor is a named array in row-major order, little-endian.
+// Tensor is a named array in row-major order, its elements little-endian.
+//
+// Data of a tensor that came from a [Set] is a slice into the mapped file: it must not be written to, may start at
+// any address (the format does not align), and is valid until the set is closed.
 type Tensor struct {
 	Name  string
 	DType DType
@@ -10,47 +20,159 @@ type Tensor struct {
 	Data  []byte
 }
 
-// Set is the tensors of a file or of a folder of shards.
-type Set struct{}
-
-// Open maps a safetensors file, or the folder of a model.
-func Open(path string) (*Set, error) { return nil, errors.New("open safetensors: not built yet") }
-
-// Names lists the tensors, sorted.
-func (s *Set) Names() []string { return nil }
-
-// Tensor gives one tensor; its Data is a slice into the mapped file, valid until Close.
-func (s *Set) Tensor(name string) (Tensor, bool) { return Tensor{}, false }
-
-// Metadata is the header's __metadata__.
-func (s *Set) Metadata() map[string]string { return nil }
-
-// Close unmaps the files.
-func (s *Set) Close() error { return nil }
-
-// Float32s widens or narrows a tensor of F32, F16, BF16 or F64 to float32.
-func Float32s(t Tensor) ([]float32, error) { return nil, errors.New("not built yet") }
-
-// Source is a tensor to be written whose bytes are asked for only when their turn comes.
-type Source struct {
-	Name  string
-	DType DType
-	Shape []int64
-	// Data gives the tensor's bytes; they may be reused by the next call.
-	Data func() ([]byte, error)
+// NumElements is the product of the shape, 1 for a scalar.
+func (t Tensor) NumElements() int64 {
+	n := int64(1)
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
 }
 
-// Write writes one file.
-func Write(path string, tensors []Tensor, metadata map[string]string) error {
-	return errors.New("not built yet")
+// Set is the tensors of one file or of a folder of shards.
+type Set struct {
+	tensors  map[string]Tensor
+	names    []string
+	metadata map[string]string
+	files    []mapped
 }
 
-// WriteSources writes one file, asking for each tensor's bytes when their turn comes.
-func WriteSources(path string, sources []Source, metadata map[string]string) error {
-	return errors.New("not built yet")
+type mapped struct {
+	path string
+	data []byte
 }
 
-// WriteSharded writes model.safetensors into dir, or shards of at most maxBytes with an index.
-func WriteSharded(dir string, sources []Source, metadata map[string]string, maxBytes int64) error {
-	return errors.New("not built yet")
+// File names that transformers and PEFT give to weights.
+const (
+	SingleFile  = "model.safetensors"
+	IndexFile   = "model.safetensors.index.json"
+	AdapterFile = "adapter_model.safetensors"
+)
+
+// Open maps the weights at path: a .safetensors file, an index.json of shards, or a folder. In a folder it takes,
+// in this order, model.safetensors, the shards of model.safetensors.index.json, adapter_model.safetensors, or the
+// only *.safetensors file there. Only headers are read; an error names the file and the tensor that is wrong.
+func Open(path string) (*Set, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open weights: %w", err)
+	}
+	if info.IsDir() {
+		if path, err = findInFolder(path); err != nil {
+			return nil, err
+		}
+	}
+	s := &Set{tensors: map[string]Tensor{}, metadata: map[string]string{}}
+	if strings.HasSuffix(path, ".json") {
+		err = s.openIndex(path)
+	} else {
+		err = s.openFile(path, nil)
+	}
+	if err != nil {
+		_ = s.Close() // the first error is the one to report
+		return nil, err
+	}
+	s.names = make([]string, 0, len(s.tensors))
+	for name := range s.tensors {
+		s.names = append(s.names, name)
+	}
+	slices.Sort(s.names)
+	return s, nil
+}
+
+// findInFolder chooses the weights of a model folder as transformers does.
+func findInFolder(dir string) (string, error) {
+	for _, name := range []string{SingleFile, IndexFile, AdapterFile} {
+		p := filepath.Join(dir, name)
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("open weights: %w", err)
+	}
+	var found []string
+	for _, e := range entries {
+		if !e.IsDir() && strings.HasSuffix(e.Name(), ".safetensors") && !strings.HasPrefix(e.Name(), ".") {
+			found = append(found, e.Name())
+		}
+	}
+	switch len(found) {
+	case 1:
+		return filepath.Join(dir, found[0]), nil
+	case 0:
+		return "", fmt.Errorf("open weights: %s holds no *.safetensors file (expected %s, or %s with its shards)", dir, SingleFile, IndexFile)
+	}
+	return "", fmt.Errorf("open weights: %s holds %d *.safetensors files but no %s to say which belong together", dir, len(found), IndexFile)
+}
+
+// openFile maps one file and adds its tensors; with an index, only those that the index places in another shard
+// are left out.
+func (s *Set) openFile(path string, index map[string]string) error {
+	data, err := mapFile(path)
+	if err != nil {
+		return fmt.Errorf("open weights: %w", err)
+	}
+	s.files = append(s.files, mapped{path, data})
+	h, err := parseHeader(data)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	for k, v := range h.metadata {
+		s.metadata[k] = v
+	}
+	base := filepath.Base(path)
+	for _, t := range h.tensors {
+		if want, ok := index[t.Name]; ok && want != base {
+			continue
+		}
+		if _, dup := s.tensors[t.Name]; dup {
+			return fmt.Errorf("read %s: tensor %q is in another shard too and the index does not say which counts", path, t.Name)
+		}
+		s.tensors[t.Name] = t
+	}
+	return nil
+}
+
+// Names lists the tensors in alphabetical order. The slice is shared: do not change it.
+func (s *Set) Names() []string { return s.names }
+
+// Tensor gives one tensor by name.
+func (s *Set) Tensor(name string) (Tensor, bool) {
+	t, ok := s.tensors[name]
+	return t, ok
+}
+
+// Metadata is the union of the files' __metadata__ and, for an index, nothing of the index's own.
+func (s *Set) Metadata() map[string]string { return s.metadata }
+
+// Files lists the paths that are mapped.
+func (s *Set) Files() []string {
+	paths := make([]string, len(s.files))
+	for i, f := range s.files {
+		paths[i] = f.path
+	}
+	return paths
+}
+
+// Bytes is the size of all tensors together.
+func (s *Set) Bytes() int64 {
+	var n int64
+	for _, t := range s.tensors {
+		n += int64(len(t.Data))
+	}
+	return n
+}
+
+// Close unmaps the files; slices taken from the set must not be used afterwards. Closing twice is harmless.
+func (s *Set) Close() error {
+	var errs []error
+	for _, f := range s.files {
+		if err := unmapFile(f.data); err != nil {
+			errs = append(errs, fmt.Errorf("unmap %s: %w", f.path, err))
+		}
+	}
+	s.files, s.tensors, s.names = nil, nil, nil
+	return errors.Join(errs...)
 }
