@@ -1,0 +1,56 @@
+// Matrix products: float32 sums over float32, bfloat16, float16 or NF4 operands.
+#ifndef LATHE_GEMM_H
+#define LATHE_GEMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LATHE_F32 = 0, LATHE_BF16 = 1, LATHE_F16 = 2, LATHE_NF4 = 3 };
+
+// lathe_nf4 holds the scales of an NF4 matrix: element e of the flattened matrix belongs to block e/block. Either absmax is set,
+// or the other four: absmax[b] = map[codes[b]]·nested[b/256] + *offset.
+typedef struct {
+    int block; // a multiple of 64
+    const float *absmax;
+    const uint8_t *codes;
+    const float *nested, *map, *offset;
+} lathe_nf4;
+
+// lathe_matrix is an operand: element (i,j) is data[i·rs + j·cs], counted in elements; one of the strides is 1 (for NF4 the
+// other one is the row length of the weight as it is stored, without gaps).
+typedef struct {
+    const void *data;
+    int type;
+    int64_t rs, cs;
+    lathe_nf4 nf4; // for LATHE_NF4
+} lathe_matrix;
+
+// lathe_gemm_args is C = alpha·A·B + ext·U·V [+ bias] [+ C].
+typedef struct {
+    int64_t m, n, k;
+    lathe_matrix a; // [m,k]
+    lathe_matrix b; // [k,n]
+    float alpha;
+    int64_t r;      // width of the K-extension (LoRA), or 0
+    lathe_matrix u; // [m,r]
+    lathe_matrix v; // [r,n]
+    float ext;
+    const float *bias; // [n], or NULL
+    int accumulate;    // add to what C holds
+    float *c;          // [m,n], row stride ldc
+    int64_t ldc;
+} lathe_gemm_args;
+
+// lathe_gemm_scratch is the number of bytes of scratch that lathe_gemm needs with the present number of threads; its alignment
+// is that of lathe_scratch_alloc.
+size_t lathe_gemm_scratch(void);
+
+// lathe_gemm computes one product on all threads. The bits of C do not depend on the number of threads: k is never split
+// among them and its blocks are summed in one fixed order.
+void lathe_gemm(const lathe_gemm_args *args, void *scratch);
+
+// lathe_scratch_alloc returns zeroed memory aligned to 2 MiB, on huge pages where the system gives them; NULL when there is none.
+void *lathe_scratch_alloc(size_t bytes);
+void lathe_scratch_free(void *p, size_t bytes);
+
+#endif

@@ -1,0 +1,36 @@
+// Threads and processor tiers. One pool serves the whole process.
+#ifndef LATHE_POOL_H
+#define LATHE_POOL_H
+
+// lathe_task runs the task of that index; worker is in [0, lathe_threads()) and no two tasks that run at the same time on
+// behalf of one lathe_parallel call have the same worker, so it may index scratch memory.
+typedef void (*lathe_task)(void *arg, int index, int worker);
+
+// lathe_parallel runs fn for every index in [0, tasks) and returns when all are done. The calling thread takes part as
+// worker 0. Which worker runs which index is not fixed: a task's result must not depend on it. A nested call, or one made while
+// another thread uses the pool, runs its tasks one after the other on the calling thread.
+void lathe_parallel(int tasks, lathe_task fn, void *arg);
+
+// lathe_threads is the number of threads, the caller's included; at first one for each physical core that the process may
+// run on.
+int lathe_threads(void);
+
+// lathe_set_threads changes that number; n ≤ 0 restores the default. It waits for a running lathe_parallel.
+void lathe_set_threads(int n);
+
+// LATHE_MAX_THREADS bounds lathe_threads.
+#define LATHE_MAX_THREADS 256
+
+// Tiers of kernels: AVX2 stands for AVX2+FMA+F16C, AVX512 for F+BW+DQ+VL on top of that.
+enum { LATHE_PLAIN = 0, LATHE_AVX2 = 1, LATHE_AVX512 = 2 };
+
+// lathe_tier is the tier in use: the best that processor and operating system support, unless forced lower.
+int lathe_tier(void);
+
+// lathe_best_tier is the best tier of this machine.
+int lathe_best_tier(void);
+
+// lathe_set_tier forces a tier; it returns 0, or -1 (and changes nothing) where this machine does not have it.
+int lathe_set_tier(int tier);
+
+#endif
