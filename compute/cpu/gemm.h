@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LATHE_F32 = 0, LATHE_BF16 = 1, LATHE_F16 = 2, LATHE_NF4 = 3 };
+#include "dtype.h"
 
 // lathe_nf4 holds the scales of an NF4 matrix: element e of the flattened matrix belongs to block e/block. Either absmax is set,
 // or the other four: absmax[b] = map[codes[b]]·nested[b/256] + *offset.
@@ -20,7 +20,7 @@ typedef struct {
 // other one is the row length of the weight as it is stored, without gaps).
 typedef struct {
     const void *data;
-    int type;
+    int type; // LATHE_F32, LATHE_BF16, LATHE_F16 or LATHE_NF4
     int64_t rs, cs;
     lathe_nf4 nf4; // for LATHE_NF4
 } lathe_matrix;
