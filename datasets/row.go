@@ -3,6 +3,8 @@ package datasets
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 )
 
 // Format is the layout of one row.
@@ -26,8 +28,9 @@ var Formats = []Format{
 	FormatAlpaca, FormatMessages, FormatShareGPT, FormatPromptCompletion, FormatText, FormatInputIDs, FormatPreference,
 }
 
-// ParseFormat returns the format called name ("" and "auto" are "", detection).
+// ParseFormat returns the format called name; "" and "auto" are "", detection.
 func ParseFormat(name string) (Format, error) {
+	name = strings.NewReplacer("-", "_", "/", "_").Replace(name)
 	if name == "" || name == "auto" {
 		return "", nil
 	}
@@ -35,13 +38,6 @@ func ParseFormat(name string) (Format, error) {
 		return f, nil
 	}
 	return "", fmt.Errorf("unknown format %q: use one of %v, or leave it out to detect it", name, Formats)
-}
-
-// Columns maps the names of this package to the names of a file's fields, as
-// `columns` of LLaMA-Factory's dataset_info does. An empty name is the default.
-type Columns struct {
-	Prompt, Query, Response, System, History string
-	Messages, Tools, Text, Chosen, Rejected  string
 }
 
 // Row is one row of a file, with its place and its bytes.
@@ -57,7 +53,61 @@ type Row struct {
 	// Problem says why the row cannot be read; empty for a good row.
 	Problem string
 
-	columns *Columns
+	options *Options // of its file; nil for a Row made elsewhere
+}
+
+// NewRow makes a row of JSON that lies in no file: a prompt of the playground, a
+// row being edited. Options say how its fields are named.
+func NewRow(raw []byte, o Options) Row {
+	r := Row{Raw: raw, Line: 1, options: &o}
+	r.detect(new(document))
+	return r
+}
+
+// detect sets Format, or Problem when the row is not a JSON object. The parsed
+// row stays in d.
+func (r *Row) detect(d *document) layout {
+	r.Format = FormatInvalid
+	if r.Problem == "" {
+		if err := d.parse(r.Raw); err != nil {
+			r.Problem = err.Error()
+		} else if d.object() == none {
+			r.Problem = fmt.Sprintf("the row is %s, not a JSON object", kindName(d.kind(0)))
+		}
+	}
+	if r.Problem != "" {
+		d.raw, d.nodes = nil, d.nodes[:0]
+	}
+	l := resolve(d, r.options)
+	r.Format = l.format
+	return l
+}
+
+// tags returns the message tags of the row's file.
+func (r *Row) tags() *Tags {
+	if r.options == nil {
+		return &Tags{}
+	}
+	return &r.options.Tags
+}
+
+// kindName is a JSON kind in words.
+func kindName(kind byte) string {
+	switch kind {
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '[':
+		return "a list"
+	case '{':
+		return "an object"
+	case 'n':
+		return "null"
+	case 0:
+		return "missing"
+	}
+	return "a boolean"
 }
 
 // Field is one value of a row, made readable.
@@ -70,14 +120,123 @@ type Field struct {
 	Value string
 }
 
-// Fields returns the row's values in the file's order; messages one by one.
-func (r Row) Fields() []Field { return nil }
+// Fields returns the row's values in the file's order, a conversation message by
+// message. A row that is not JSON has one field without a key, its bytes.
+func (r Row) Fields() []Field {
+	var d document
+	r.detect(&d)
+	if r.Problem != "" {
+		return []Field{{Label: "raw", Value: string(r.Raw)}}
+	}
+	var fields []Field
+	for c := range d.all(d.object()) {
+		key := string(d.key(c))
+		if isConversation(&d, c, r.tags()) {
+			fields = append(fields, messageFields(&d, c, key, r.tags())...)
+			continue
+		}
+		fields = append(fields, Field{Key: key, Label: key, Value: d.text(c)})
+	}
+	return fields
+}
 
-// Text returns all of the row's values, one per line: what a filter searches.
-func (r Row) Text() string { return string(r.Raw) }
+// messageFields is a field for each message's content, and for whatever else a
+// message says (tool calls, a name).
+func messageFields(d *document, list int32, key string, tags *Tags) (fields []Field) {
+	i := 0
+	for n := range d.all(list) {
+		path := fmt.Sprintf("%s[%d]", key, i)
+		i++
+		t := readTurn(d, n, tags)
+		if t.content == none {
+			fields = append(fields, Field{Key: path, Label: t.name, Value: d.text(n)})
+			continue
+		}
+		for c := range d.all(n) {
+			switch name := string(d.key(c)); {
+			case c == t.content:
+				fields = append(fields, Field{Key: path + "." + name, Label: t.name, Value: d.text(c)})
+			case name != t.roleKey:
+				fields = append(fields, Field{Key: path + "." + name, Label: t.name + "." + name, Value: d.text(c)})
+			}
+		}
+	}
+	return fields
+}
 
-// Preview returns the row on one line of at most n runes.
-func (r Row) Preview(n int) string { return "" }
+// Text returns all of the row's values, one after the other on lines of their
+// own: what a filter searches.
+func (r Row) Text() string {
+	var b strings.Builder
+	for _, f := range r.Fields() {
+		b.WriteString(f.Value)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// Preview returns what the row asks and answers on one line of at most n runes,
+// white space collapsed.
+func (r Row) Preview(n int) string {
+	var d document
+	l := r.detect(&d)
+	if r.Problem != "" {
+		return oneLine(n, string(r.Raw))
+	}
+	switch {
+	case l.messages != none:
+		return oneLine(n, conversationPreview(&d, l.messages, r.tags())...)
+	case l.format == FormatText:
+		return oneLine(n, d.text(l.text))
+	case l.format == FormatPreference:
+		return oneLine(n, d.text(l.prompt), "→", d.text(l.chosen))
+	case l.prompt != none || l.response != none:
+		return oneLine(n, d.text(l.prompt), d.text(l.query), "→", d.text(l.response))
+	}
+	return oneLine(n, string(r.Raw))
+}
+
+// conversationPreview is the first question and its answer.
+func conversationPreview(d *document, list int32, tags *Tags) (parts []string) {
+	for n := range d.all(list) {
+		switch t := readTurn(d, n, tags); {
+		case t.role == roleUser && len(parts) == 0:
+			parts = append(parts, d.text(t.content), "→")
+		case t.role == roleAssistant && len(parts) > 0:
+			return append(parts, d.text(t.content))
+		}
+	}
+	if len(parts) == 0 {
+		return []string{string(d.value(list))}
+	}
+	return parts
+}
+
+// oneLine joins parts by spaces, collapses white space and cuts to n runes.
+func oneLine(n int, parts ...string) string {
+	var b strings.Builder
+	space := false
+	for _, part := range parts {
+		for _, c := range part {
+			if unicode.IsSpace(c) {
+				space = true
+				continue
+			}
+			if space && b.Len() > 0 {
+				b.WriteByte(' ')
+				n--
+			}
+			space = false
+			if n--; n <= 0 {
+				b.WriteRune('…')
+				return b.String()
+			}
+			b.WriteRune(c)
+		}
+		space = true
+	}
+	return b.String()
+}
 
 // RowError says why a row cannot be used.
 type RowError struct {
