@@ -1,0 +1,110 @@
+"""Logits, log-probabilities, loss, greedy ids and RoPE tables of one model."""
+
+from pathlib import Path
+
+import torch
+
+from files import write_json, write_tensors
+
+LENGTHS = (7, 33, 48)
+NEW = 32
+GAP = 5e-3  # least gap between the best and the second logit in greedy generation
+
+
+def sequences(vocab: int, seed: int = 7):
+    """Three ragged sequences and their labels: random ids, a masked prompt, a masked hole, nothing masked."""
+    g = torch.Generator().manual_seed(seed)
+    ids = [torch.randint(5, vocab, (n,), generator=g) for n in LENGTHS]
+    labels = [x.clone() for x in ids]
+    labels[0][:3] = -100
+    labels[1][10:17] = -100
+    return ids, labels
+
+
+@torch.no_grad()
+def logits_alone(model, ids):
+    """Each sequence by itself, without padding: [sum of lengths, vocab]."""
+    return torch.cat([model(x[None]).logits[0] for x in ids])
+
+
+def next_logprobs(logits, ids):
+    """Log-probability of each next token, n-1 a sequence, concatenated."""
+    out, at = [], 0
+    for x in ids:
+        lp = torch.log_softmax(logits[at:at + len(x) - 1], -1)
+        out.append(lp.gather(1, x[1:, None])[:, 0])
+        at += len(x)
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def padded(model, ids, labels=None):
+    """One right-padded batch through the model: (loss over trained tokens, logits without padding)."""
+    from torch.nn.utils.rnn import pad_sequence
+
+    batch = pad_sequence(ids, batch_first=True, padding_value=0)
+    mask = pad_sequence([torch.ones_like(x) for x in ids], batch_first=True)
+    lab = pad_sequence(labels, batch_first=True, padding_value=-100) if labels else None
+    out = model(input_ids=batch, attention_mask=mask, labels=lab)
+    return out.loss, torch.cat([out.logits[i, :len(x)] for i, x in enumerate(ids)])
+
+
+@torch.no_grad()
+def greedy(model, prompt):
+    """(32 ids, the smallest gap between the best and the second logit): no cache, the end token does not stop it."""
+    ids, margin = prompt.clone(), float("inf")
+    for _ in range(NEW):
+        top = model(ids[None]).logits[0, -1].topk(2)
+        margin = min(margin, float(top.values[0] - top.values[1]))
+        ids = torch.cat([ids, top.indices[:1]])
+    cached = model.generate(prompt[None], max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False)[0] \
+        if model.generation_config.eos_token_id is None else None
+    assert cached is None or torch.equal(cached, ids), "generate with the cache disagrees"
+    return ids[len(prompt):], margin
+
+
+def clear_prompt(model, ids):
+    """The shortest start of ids (5 tokens or more) whose greedy continuation has no near-tie: no rounding decides it."""
+    for n in range(5, len(ids)):
+        new, margin = greedy(model, ids[:n])
+        if margin > GAP:
+            return ids[:n], new, margin
+    raise ValueError("no prompt without a near-tie: change the seed")
+
+
+def rope_tables(model):
+    """inv_freq [head_dim/2] and cos, sin [64, head_dim] of positions 0..63, as the model multiplies with them."""
+    r = model.model.rotary_emb
+    cos, sin = r(torch.zeros(1), torch.arange(64)[None])
+    return {"inv_freq": r.inv_freq, "cos": cos[0], "sin": sin[0]}
+
+
+def dump(model, out: Path) -> dict:
+    """Writes out/forward.safetensors, forward.json and rope.safetensors; returns the noise it measured."""
+    ids, labels = sequences(model.config.vocab_size)
+    model.generation_config.eos_token_id = None
+    logits = logits_alone(model, ids)
+    loss, pad_logits = padded(model, ids, labels)
+    lp = next_logprobs(logits, ids)
+    keep = torch.cat([y[1:] != -100 for y in labels])
+    alone = -lp[keep].mean()
+    prompt, new, margin = clear_prompt(model, ids[-1])
+
+    noise = {"padded_batch": float((next_logprobs(pad_logits, ids) - lp).abs().max()),
+             "loss_padded_vs_alone": float((loss - alone).abs())}
+    if not getattr(model, "is_quantized", False):
+        wide = next_logprobs(logits_alone(model.double(), ids), ids)
+        noise["float64"] = float((wide - lp).abs().max())
+        model.float()
+    assert max(noise.values()) < 2e-5, noise
+
+    write_tensors(out / "forward.safetensors", {
+        "input_ids": torch.cat(ids), "labels": torch.cat(labels), "lengths": torch.tensor(LENGTHS),
+        "logits": logits, "logprobs": lp, "loss": loss, "prompt": prompt, "generated": new})
+    write_json(out / "forward.json", {
+        "sequences": [{"ids": x.tolist(), "labels": y.tolist()} for x, y in zip(ids, labels)],
+        "trained_tokens": int(keep.sum()), "loss": float(loss), "logits_std": float(logits.std()),
+        "prompt_ids": prompt.tolist(), "generated_ids": new.tolist(), "smallest_top2_gap": margin,
+        "noise": noise})
+    write_tensors(out / "rope.safetensors", rope_tables(model))
+    return noise
