@@ -1,0 +1,188 @@
+package session
+
+import (
+	"fmt"
+
+	"lathe/trainer"
+)
+
+// Command asks the session for something; it is one of the types of this file.
+type Command interface {
+	// Refusal says why the command cannot act in this view, or nil. A key that sends a command shows the same reason.
+	Refusal(View) error
+}
+
+// The commands.
+type (
+	// LoadConfig puts a run.yaml on the table: its dataset is opened, its tokenizer and template serve the token view, and
+	// its plan is made.
+	LoadConfig struct {
+		Path   string
+		Config trainer.Config
+	}
+	// OpenData puts a dataset on screen.
+	OpenData struct{ Path string }
+	// Lint checks the open dataset, against the model of the run.yaml on the table when there is one.
+	Lint struct{}
+	// SetLabel gives a row of the open dataset a label of the user's own; an empty one takes it away.
+	SetLabel struct {
+		Row   int
+		Label string
+	}
+	// UndoLabel takes the last change of a label back.
+	UndoLabel struct{}
+	// Start begins a run, or goes on with one: Resume is a checkpoint folder or an output_dir.
+	Start struct {
+		Name                string
+		Config              trainer.Config
+		Resume              string
+		MaxSteps, StopAfter int
+	}
+	// Pause halts the run at the next step's end.
+	Pause struct{}
+	// Resume goes on with a paused run.
+	Resume struct{}
+	// Save writes a checkpoint at the next step's end.
+	Save struct{}
+	// Stop ends the run at the next step's end, with a checkpoint.
+	Stop struct{}
+	// Prompt asks versions of the model the same thing with the same seed: one for the playground, two to compare.
+	Prompt struct {
+		Text     string
+		Versions []string // VersionLive, VersionBase or a checkpoint's folder
+		Options  PlayOptions
+	}
+	// Evaluate runs the suite on versions of the model.
+	Evaluate struct {
+		Versions []string
+		Suite    Suite
+	}
+	// Export writes an adapter in a format that others read.
+	Export struct {
+		Version, Format, Out string
+	}
+)
+
+// Versions of a model that have no folder.
+const (
+	VersionLive = "live"
+	VersionBase = "base"
+)
+
+func refuse(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
+// Refusal is nil: it may always be tried.
+func (LoadConfig) Refusal(View) error { return nil }
+
+// Refusal is nil: any path may be tried.
+func (OpenData) Refusal(View) error { return nil }
+
+// Refusal asks for an open dataset that is not being checked already.
+func (Lint) Refusal(v View) error {
+	switch {
+	case v.Data.Path == "":
+		return refuse("no dataset is open: open one with :open FILE")
+	case v.Data.Linting:
+		return refuse("the dataset is being checked already")
+	}
+	return nil
+}
+
+// Refusal asks for a row of the open dataset.
+func (c SetLabel) Refusal(v View) error {
+	switch {
+	case v.Data.Path == "":
+		return refuse("no dataset is open: open one with :open FILE")
+	case c.Row < 0 || c.Row >= v.Data.Rows:
+		return refuse("row %d is not in the dataset of %d rows", c.Row, v.Data.Rows)
+	}
+	return nil
+}
+
+// Refusal asks for a label to take back.
+func (UndoLabel) Refusal(v View) error {
+	if len(v.Data.Undo) == 0 {
+		return refuse("no label to take back")
+	}
+	return nil
+}
+
+// Refusal asks that no other run is at work.
+func (Start) Refusal(v View) error {
+	if v.Run.State.Active() {
+		return refuse("run %q is %s: stop it first with :stop", v.Run.Name, v.Run.State)
+	}
+	return nil
+}
+
+// Refusal asks for a running run.
+func (Pause) Refusal(v View) error {
+	switch v.Run.State {
+	case Running:
+		return nil
+	case Pausing:
+		return refuse("the run pauses at the end of this step")
+	case Paused:
+		return refuse("the run is paused already: resume it with space")
+	}
+	return refuse("no run is training: start one with :train FILE")
+}
+
+// Refusal asks for a paused run.
+func (Resume) Refusal(v View) error {
+	if v.Run.State != Paused && v.Run.State != Pausing {
+		return refuse("no run is paused")
+	}
+	return nil
+}
+
+// Refusal asks for a run at work.
+func (Save) Refusal(v View) error {
+	if !v.Run.State.Training() {
+		return refuse("no run is training: start one with :train FILE")
+	}
+	return nil
+}
+
+// Refusal asks for a run at work.
+func (Stop) Refusal(v View) error {
+	if !v.Run.State.Active() {
+		return refuse("no run to stop")
+	}
+	return nil
+}
+
+// Refusal asks for a model in memory and for versions that exist.
+func (c Prompt) Refusal(v View) error {
+	if c.Text == "" {
+		return refuse("an empty prompt: type something first")
+	}
+	return v.refuseVersions(c.Versions)
+}
+
+// Refusal asks for a model in memory and for versions that exist.
+func (c Evaluate) Refusal(v View) error {
+	if v.Evaluating != "" {
+		return refuse("version %s is being evaluated already", v.Evaluating)
+	}
+	return v.refuseVersions(c.Versions)
+}
+
+// Refusal asks for a model in memory and a version with a folder or the live one.
+func (c Export) Refusal(v View) error { return v.refuseVersions([]string{c.Version}) }
+
+// refuseVersions says which of the versions cannot be asked now.
+func (v View) refuseVersions(versions []string) error {
+	if !v.Run.HasModel {
+		return refuse("no model is in memory: start a run with :train FILE")
+	}
+	for _, version := range versions {
+		if version != VersionLive && v.Run.Config.Method == trainer.MethodFull {
+			return refuse("full fine-tuning changes the base itself: only %q can be asked", VersionLive)
+		}
+		if version != VersionLive && version != VersionBase && !v.Run.HasCheckpoint(version) {
+			return refuse("no checkpoint %q in this run", version)
+		}
+	}
+	return nil
+}

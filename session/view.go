@@ -1,0 +1,313 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"lathe/datasets"
+	"lathe/evalsuite"
+	"lathe/trainer"
+)
+
+// MaxFindings is how many findings of one check the View and the journal hold; the summary counts all.
+const MaxFindings = 5000
+
+// maxLog is how many lines the View's log keeps.
+const maxLog = 500
+
+// View is all that a screen shows. It is a value: its slices only ever grow at the end (or are replaced), so a View taken
+// once stays as it was while the session goes on. The zero value is an empty workspace.
+type View struct {
+	// Version grows with every change; equal versions are equal views.
+	Version int64
+	// Config is the run.yaml on the table, which Start begins with; nil before one is loaded. Plan is its forecast, or nil
+	// while it is being made; PlanErr is why there is none.
+	Config     *trainer.Config
+	ConfigPath string
+	Plan       *trainer.Plan
+	PlanErr    string
+	Data       DataView
+	Run     RunView
+	// Runs are all runs of the workspace, oldest first, the current one included.
+	Runs  []RunSummary
+	Plays []Play
+	// Evaluating is the version under evaluation ("" for none), EvalDone of EvalTotal prompts are answered.
+	Evaluating          string
+	EvalDone, EvalTotal int
+	Reports             []Evaluated
+	Exports             []Exported
+	Memory              MemorySampled
+	Log                 []LogLine
+}
+
+// DataView is the dataset on screen.
+type DataView struct {
+	Path     string
+	Rows     int
+	Part     float64 // of the file indexed, 0 to 1
+	Indexed  bool
+	Err      string
+	Linting  bool
+	LintRows int
+	Findings []datasets.Finding
+	Summary  *datasets.Summary // nil before the first check
+	// Labels holds the rows that have one; the map is replaced, never changed.
+	Labels map[int]string
+	Undo   []Labelled
+}
+
+// RunView is the current run, or the last one.
+type RunView struct {
+	RunSummary
+	Config trainer.Config
+	Plan   *trainer.Plan // nil until planned
+	// HasModel tells that the run's model is in memory and can be prompted.
+	HasModel bool
+	Stage    Preparing // while State is Starting
+	Steps    []StepPoint
+	Evals    []EvalPoint
+	Marks    []Mark
+	Saved    []trainer.Saved
+	// Last is the newest step; its Step is 0 before the first.
+	Last trainer.StepDone
+	Done *trainer.Done
+}
+
+// RunSummary is a run in a list.
+type RunSummary struct {
+	ID      int64
+	Name    string
+	State   State
+	Reason  string // why it failed
+	Started time.Time
+	Ended   time.Time // zero while it goes on
+	Step    int
+	TotalSteps int
+	Loss    float64
+	Output  string
+}
+
+// StepPoint is one step on the charts.
+type StepPoint struct {
+	trainer.StepDone
+	Time time.Time
+}
+
+// EvalPoint is one evaluation on the charts.
+type EvalPoint struct {
+	trainer.EvalDone
+	Time time.Time
+}
+
+// Mark is a moment worth a line on the charts.
+type Mark struct {
+	Step int
+	Kind trainer.Kind // paused, resumed, saved
+}
+
+// Play is one prompt and the answer of one version of the model.
+type Play struct {
+	ID      int64       `json:"id"`
+	Group   int64       `json:"group"` // plays of one command share it: the sides of a comparison
+	Version string      `json:"version"`
+	Step    int         `json:"step"`
+	Prompt  string      `json:"prompt"`
+	Options PlayOptions `json:"options"`
+	Text    string      `json:"text"`
+	Tokens  []PlayPiece `json:"tokens,omitempty"`
+	// Finish is "stop" or "length", "" while it is being written; Err is why it failed.
+	Finish          string  `json:"finish,omitempty"`
+	TokensPerSecond float64 `json:"tokens_per_second,omitempty"`
+	Err             string  `json:"error,omitempty"`
+}
+
+// PlayPiece is one token of an answer with ln p under the model.
+type PlayPiece struct {
+	Text    string  `json:"text"`
+	LogProb float32 `json:"logprob"`
+}
+
+// PlayOptions says how to sample.
+type PlayOptions struct {
+	MaxNewTokens int     `json:"max_new_tokens"`
+	Temperature  float64 `json:"temperature"`
+	TopP         float64 `json:"top_p"`
+	TopK         int     `json:"top_k"`
+	Seed         uint64  `json:"seed"`
+}
+
+// LogLine is one line of the event log.
+type LogLine struct {
+	Time  time.Time
+	Level datasets.Level
+	Text  string
+}
+
+// HasCheckpoint tells whether the run saved that folder.
+func (r RunView) HasCheckpoint(path string) bool {
+	return slices.ContainsFunc(r.Saved, func(s trainer.Saved) bool { return s.Path == path })
+}
+
+// Versions lists what can be prompted: base, every checkpoint, live.
+func (r RunView) Versions() []string {
+	if !r.HasModel {
+		return nil
+	}
+	versions := []string{VersionBase}
+	for _, s := range r.Saved {
+		versions = append(versions, s.Path)
+	}
+	return append(versions, VersionLive)
+}
+
+// Apply folds one event into the view. It is the only thing that changes a View.
+func (v *View) Apply(e Event) {
+	v.Version++
+	switch b := e.Body.(type) {
+	case ConfigLoaded:
+		v.Config, v.ConfigPath, v.Plan, v.PlanErr = &b.Config, b.Path, nil, ""
+	case Forecast:
+		v.Plan, v.PlanErr = b.Plan, b.Err
+	case DataOpened, DataIndexed, LintStarted, LintProgress, Linted, Labelled:
+		v.Data.apply(b)
+	case RunCreated:
+		v.startRun(e, b)
+	case Preparing, Planned, Training, StateChanged:
+		v.Run.apply(e)
+		if n := len(v.Runs); n > 0 {
+			v.Runs = slices.Clone(v.Runs)
+			v.Runs[n-1] = v.Run.RunSummary
+		}
+	case PlayStarted, PlayToken, PlayDone:
+		v.applyPlay(b)
+	case EvalProgress:
+		v.Evaluating, v.EvalDone, v.EvalTotal = b.Version, b.Done, b.Total
+	case Evaluated:
+		v.Evaluating = ""
+		v.Reports = append(v.Reports, b)
+	case Exported:
+		v.Exports = append(v.Exports, b)
+	case MemorySampled:
+		v.Memory = b
+	}
+	if line, ok := logLine(e); ok {
+		if len(v.Log) >= 2*maxLog {
+			v.Log = slices.Clone(v.Log[len(v.Log)-maxLog:])
+		}
+		v.Log = append(v.Log, line)
+	}
+}
+
+// startRun puts a fresh run in front; the screens of the last one go with it.
+func (v *View) startRun(e Event, b RunCreated) {
+	v.Run = RunView{
+		RunSummary: RunSummary{ID: e.Run, Name: b.Name, State: Starting, Started: e.Time, Output: b.Config.OutputDir},
+		Config:     b.Config,
+	}
+	v.Runs = append(slices.Clone(v.Runs), v.Run.RunSummary)
+	v.Reports, v.Exports = nil, nil
+}
+
+func (d *DataView) apply(body Body) {
+	switch b := body.(type) {
+	case DataOpened:
+		*d = DataView{Path: b.Path}
+	case DataIndexed:
+		d.Rows, d.Part, d.Indexed, d.Err = b.Rows, b.Part, b.Done, b.Err
+	case LintStarted:
+		d.Linting, d.LintRows = true, 0
+	case LintProgress:
+		d.LintRows = b.Rows
+	case Linted:
+		d.Linting = false
+		if b.Path == d.Path && b.Err == "" {
+			d.Findings, d.Summary = b.Findings, &b.Summary
+		}
+	case Labelled:
+		if b.Path == d.Path {
+			d.label(b)
+		}
+	}
+}
+
+// label sets a row's label in a copy of the map, for a View taken before must stay as it was.
+func (d *DataView) label(b Labelled) {
+	labels := make(map[int]string, len(d.Labels)+1)
+	for row, label := range d.Labels {
+		labels[row] = label
+	}
+	if b.Label == "" {
+		delete(labels, b.Row)
+	} else {
+		labels[b.Row] = b.Label
+	}
+	d.Labels = labels
+	if b.Undo {
+		d.Undo = slices.Clone(d.Undo[:max(0, len(d.Undo)-1)])
+		return
+	}
+	d.Undo = append(d.Undo, b)
+}
+
+func (r *RunView) apply(e Event) {
+	switch b := e.Body.(type) {
+	case Preparing:
+		r.Stage = b
+	case Planned:
+		plan := b.Plan
+		r.Plan, r.TotalSteps = &plan, plan.Steps
+	case Training:
+		r.train(e.Time, b.Event)
+	case StateChanged:
+		r.State, r.Reason = b.State, b.Reason
+		switch b.State {
+		case Running:
+			r.HasModel = true
+		case Done, Stopped, Failed:
+			r.Ended = e.Time
+		}
+	}
+}
+
+// train folds an event of the trainer.
+func (r *RunView) train(at time.Time, event trainer.Event) {
+	switch t := event.(type) {
+	case trainer.StepDone:
+		r.Steps = append(r.Steps, StepPoint{t, at})
+		r.Last, r.Step, r.Loss = t, t.Step, t.Loss
+	case trainer.EvalDone:
+		r.Evals = append(r.Evals, EvalPoint{t, at})
+	case trainer.Saved:
+		r.Saved = append(slices.Clone(r.Saved), t)
+		r.Saved = slices.DeleteFunc(r.Saved, func(s trainer.Saved) bool { return slices.Contains(t.Removed, s.Path) })
+		r.Marks = append(r.Marks, Mark{t.Step, t.Kind()})
+	case trainer.Paused, trainer.Resumed:
+		r.Marks = append(r.Marks, Mark{t.At(), t.Kind()})
+	case trainer.Done:
+		r.Done = &t
+	}
+}
+
+func (v *View) applyPlay(body Body) {
+	switch b := body.(type) {
+	case PlayStarted:
+		v.Plays = append(slices.Clone(v.Plays), b.Play)
+	case PlayToken:
+		v.changePlay(b.ID, func(p *Play) {
+			p.Text += b.Text
+			p.Tokens = append(p.Tokens, PlayPiece{b.Text, b.LogProb})
+		})
+	case PlayDone:
+		v.changePlay(b.Play.ID, func(p *Play) { *p = b.Play })
+	}
+}
+
+// changePlay edits one play in a copy of the list.
+func (v *View) changePlay(id int64, change func(*Play)) {
+	i := slices.IndexFunc(v.Plays, func(p Play) bool { return p.ID == id })
+	if i < 0 {
+		return
+	}
+	v.Plays = slices.Clone(v.Plays)
+	change(&v.Plays[i])
+}
