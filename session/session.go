@@ -80,7 +80,9 @@ func (s *Session) recover() {
 		s.publish(s.view.Run.ID, StateChanged{State: Stopped, Reason: reason})
 	}
 	if path != "" {
-		s.openData(path)
+		if err := s.openData(path, datasets.Options{}); err != nil {
+			s.publish(0, Noted{Level: datasets.LevelWarn, Text: err.Error()})
+		}
 	}
 }
 
@@ -218,7 +220,7 @@ func (s *Session) handle(c Command) error {
 	case LoadConfig:
 		return s.loadConfig(c)
 	case OpenData:
-		return s.openData(c.Path)
+		return s.openData(c.Path, datasets.Options{})
 	case Lint:
 		return s.lint()
 	case SetLabel:

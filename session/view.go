@@ -27,7 +27,7 @@ type View struct {
 	Plan       *trainer.Plan
 	PlanErr    string
 	Data       DataView
-	Run     RunView
+	Run        RunView
 	// Runs are all runs of the workspace, oldest first, the current one included.
 	Runs  []RunSummary
 	Plays []Play
@@ -75,16 +75,16 @@ type RunView struct {
 
 // RunSummary is a run in a list.
 type RunSummary struct {
-	ID      int64
-	Name    string
-	State   State
-	Reason  string // why it failed
-	Started time.Time
-	Ended   time.Time // zero while it goes on
-	Step    int
+	ID         int64
+	Name       string
+	State      State
+	Reason     string // why it failed
+	Started    time.Time
+	Ended      time.Time // zero while it goes on
+	Step       int
 	TotalSteps int
-	Loss    float64
-	Output  string
+	Loss       float64
+	Output     string
 }
 
 // StepPoint is one step on the charts.
