@@ -2,10 +2,14 @@ package trainer
 
 import (
 	"context"
+	"errors"
 
 	"lathe/datasets"
 	"lathe/model"
 )
+
+// ErrEnded is what [Control.Do] answers when the run has ended before its turn: ask [Run.Live] instead.
+var ErrEnded = errors.New("the run has ended")
 
 // Control steers a run from other goroutines. Its methods return at once, but for Do; they take effect at the next border
 // between two optimiser steps. The zero value is not usable: see [NewControl].
@@ -29,8 +33,9 @@ type Live struct {
 	Encoder *datasets.Encoder
 	// Step is the number of optimiser steps done.
 	Step int
-	// Evaluate is the token-weighted loss over the validation rows and the number of tokens it is the mean of.
-	Evaluate func(ctx context.Context) (loss float64, tokens int64, err error)
+	// Evaluate is the token-weighted loss of a view of the model (the trained one, its base, or with a checkpoint's adapter)
+	// over the validation rows, and the number of tokens it is the mean of: 0 where the run has no such rows.
+	Evaluate func(ctx context.Context, m *model.Model) (loss float64, tokens int64, err error)
 }
 
 // NewControl returns the steering of one run.

@@ -42,6 +42,10 @@ func (r *Run) Plan() Plan { return r.plan }
 // Train runs until the end, a stop or a failure; its last event is Done or Failed. It must be called once.
 func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) error { return nil }
 
+// Live is what can be asked while no training is under way: before Train, and after it until Close. While Train runs, only
+// jobs of [Control.Do] may touch the model.
+func (r *Run) Live() *Live { return nil }
+
 // Close frees the run's memory.
 func (r *Run) Close() error { return nil }
 
