@@ -25,7 +25,7 @@ func (s *Session) loadConfig(c LoadConfig) error {
 		s.setEncoder(encoder)
 	}
 	go func() {
-		plan, err := trainer.MakePlan(s.ctx, c.Config, trainer.Environment{Device: s.deviceInfo()})
+		plan, err := trainer.MakePlan(s.ctx, c.Config, trainer.Environment{Device: s.deviceInfo()}, trainer.Options{})
 		if err != nil {
 			s.post(0, Forecast{Err: err.Error()})
 			return

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"lathe/datasets"
-	"lathe/evalsuite"
 	"lathe/trainer"
 )
 
