@@ -1,0 +1,175 @@
+// The template of a tier's products of few rows (generation): y[m,n] = x[m,·]·b[n,·], where rows of b are contiguous and each
+// is read once for all m. Included before gemm_kernel.h, which says what the including file defines.
+
+#include <string.h> // memcpy
+
+TARGET static void convert_run(float *dst, const lathe_matrix *m, int64_t e, int64_t n);
+INLINE vec load_row(const void *p, int64_t i, int type);
+
+// nf4_aligned says whether every row of an NF4 operand starts a block and a byte. Others are widened a piece at a time.
+static inline int nf4_aligned(const lathe_matrix *b, int64_t k) {
+    return b->type == LATHE_NF4 && k % b->nf4.block == 0 && b->cs == k;
+}
+
+// gemv_x lays x out for dot_rows: zeros up to whole vectors; for NF4 the even elements of each 2·VLEN before the odd ones,
+// because that is how they come out of the code book.
+TARGET static void gemv_x(float *dst, const lathe_matrix *a, int64_t m, int64_t k, const lathe_matrix *b, float scale) {
+    const int64_t stride = gemv_stride(k);
+    for (int64_t i = 0; i < m; i++, dst += stride) {
+        if (a->cs == 1)
+            convert_run(dst, a, i * a->rs, k);
+        else
+            for (int64_t j = 0; j < k; j++)
+                convert_run(dst + j, a, i * a->rs + j * a->cs, 1);
+        for (int64_t j = 0; j < k; j++)
+            dst[j] *= scale;
+        memset(dst + k, 0, (size_t)(stride - k) * sizeof *dst);
+        if (!nf4_aligned(b, k))
+            continue;
+        for (int64_t j = 0; j < k; j += 2 * VLEN) {
+            float pairs[2 * VLEN];
+            memcpy(pairs, dst + j, sizeof pairs);
+            for (int l = 0; l < VLEN; l++) {
+                dst[j + l] = pairs[2 * l];
+                dst[j + VLEN + l] = pairs[2 * l + 1];
+            }
+        }
+    }
+}
+
+// dot_nf4 adds rows n … n+rows of an aligned NF4 operand times x. For one row of x the block's scale is applied to the sum of
+// its products, for more to the weights.
+INLINE void dot_nf4(vec acc[][GEMV_MAX_M], int rows, int ms, const lathe_matrix *b, int64_t n, const float *x, int64_t k) {
+    const int64_t stride = gemv_stride(k), block = b->nf4.block;
+    const uint8_t *data = b->data;
+    for (int64_t j = 0; j < k; j += block) {
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            const uint8_t *w = data + ((n + i) * k + j) / 2;
+            const vec scale = v_set1(nf4_scale(&b->nf4, ((n + i) * k + j) / block));
+            __builtin_prefetch(w + 512);
+            vec sum = v_zero();
+            for (int64_t l = 0; l < block; l += 2 * VLEN) {
+                vec even, odd;
+                v_nf4(w + l / 2, &even, &odd);
+                if (ms == 1) {
+                    sum = v_fma(even, v_load(x + j + l), sum);
+                    sum = v_fma(odd, v_load(x + j + l + VLEN), sum);
+                    continue;
+                }
+                even = v_mul(even, scale);
+                odd = v_mul(odd, scale);
+#pragma GCC unroll 8
+                for (int m = 0; m < ms; m++) {
+                    acc[i][m] = v_fma(even, v_load(x + m * stride + j + l), acc[i][m]);
+                    acc[i][m] = v_fma(odd, v_load(x + m * stride + j + l + VLEN), acc[i][m]);
+                }
+            }
+            if (ms == 1)
+                acc[i][0] = v_fma(sum, scale, acc[i][0]);
+        }
+    }
+}
+
+// dot_run adds rows of k elements, ws apart, times rows of x, xs apart.
+INLINE void dot_run(vec acc[][GEMV_MAX_M], int rows, int ms, const void *w, int64_t ws, const float *x, int64_t xs, int64_t k,
+                    int type) {
+    int64_t j = 0;
+    for (; j + VLEN <= k; j += VLEN)
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            vec wv = load_row(w, i * ws + j, type);
+#pragma GCC unroll 8
+            for (int m = 0; m < ms; m++)
+                acc[i][m] = v_fma(wv, v_load(x + m * xs + j), acc[i][m]);
+        }
+    if (j == k)
+        return;
+    for (int i = 0; i < rows; i++) {
+        vec wv;
+        if (type == LATHE_F32)
+            wv = v_load_n((const float *)w + i * ws + j, k - j);
+        else {
+            uint16_t rest[VLEN] = {0};
+            memcpy(rest, (const uint16_t *)w + i * ws + j, (size_t)(k - j) * sizeof *rest);
+            wv = load_row(rest, 0, type);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < ms; m++)
+            acc[i][m] = v_fma(wv, v_load(x + m * xs + j), acc[i][m]);
+    }
+}
+
+// dot_widened is for NF4 rows that start within a block or a byte.
+INLINE void dot_widened(vec acc[][GEMV_MAX_M], int ms, const lathe_matrix *b, int64_t n, const float *x, int64_t k) {
+    float piece[1024];
+    for (int64_t j = 0; j < k; j += 1024) {
+        const int64_t some = k - j < 1024 ? k - j : 1024;
+        convert_run(piece, b, n * b->cs + j, some);
+        dot_run(acc, 1, ms, piece, 0, x + j, gemv_stride(k), some, LATHE_F32);
+    }
+}
+
+// gemv_rows computes rows ≤ 4 columns of C for ms rows of x.
+INLINE void gemv_rows(const lathe_gemm_args *g, const float *x, const float *u, int64_t n, int rows, int ms, int type) {
+    vec acc[4][GEMV_MAX_M];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int m = 0; m < ms; m++)
+            acc[i][m] = v_zero();
+    if (type != LATHE_NF4)
+        dot_run(acc, rows, ms, (const char *)g->b.data + n * g->b.cs * (type == LATHE_F32 ? 4 : 2), g->b.cs, x,
+                gemv_stride(g->k), g->k, type);
+    else if (nf4_aligned(&g->b, g->k))
+        dot_nf4(acc, rows, ms, &g->b, n, x, g->k);
+    else
+        for (int i = 0; i < rows; i++)
+            dot_widened(acc + i, ms, &g->b, n + i, x, g->k);
+    if (g->r > 0)
+        dot_run(acc, rows, ms, (const float *)g->v.data + n * g->v.cs, g->v.cs, u, gemv_stride(g->r), g->r, LATHE_F32);
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int m = 0; m < ms; m++) {
+            float *c = g->c + m * g->ldc + n + i, sum = v_sum(acc[i][m]);
+            if (g->bias)
+                sum += g->bias[n + i];
+            *c = g->accumulate ? *c + sum : sum;
+        }
+}
+
+// gemv_type runs over the columns of C, as many at a time as there are registers for; the number does not change any sum.
+#define DEFINE_GEMV(NAME, TYPE, M, ROWS)                                                                                     \
+    TARGET static void gemv_##NAME##_##M(const lathe_gemm_args *g, const float *x, const float *u, int64_t n0, int64_t n1) { \
+        for (; n0 + ROWS <= n1; n0 += ROWS)                                                                                  \
+            gemv_rows(g, x, u, n0, ROWS, M, TYPE);                                                                           \
+        for (; n0 < n1; n0++)                                                                                                \
+            gemv_rows(g, x, u, n0, 1, M, TYPE);                                                                              \
+    }
+#define DEFINE_GEMVS(NAME, TYPE)                                                                                             \
+    DEFINE_GEMV(NAME, TYPE, 1, 4)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 2, 4)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 3, 2)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 4, 2)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 5, 1)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 6, 1)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 7, 1)                                                                                            \
+    DEFINE_GEMV(NAME, TYPE, 8, 1)
+DEFINE_GEMVS(f32, LATHE_F32)
+DEFINE_GEMVS(bf16, LATHE_BF16)
+DEFINE_GEMVS(f16, LATHE_F16)
+DEFINE_GEMVS(nf4, LATHE_NF4)
+
+#define NAME_GEMVS(NAME)                                                                                                     \
+    { gemv_##NAME##_1, gemv_##NAME##_2, gemv_##NAME##_3, gemv_##NAME##_4, gemv_##NAME##_5, gemv_##NAME##_6, gemv_##NAME##_7, gemv_##NAME##_8 }
+
+static void gemv(const lathe_gemm_args *g, const float *x, const float *u, int64_t n0, int64_t n1) {
+    static void (*const gemvs[][GEMV_MAX_M])(const lathe_gemm_args *, const float *, const float *, int64_t, int64_t) = {
+        [LATHE_F32] = NAME_GEMVS(f32),
+        [LATHE_BF16] = NAME_GEMVS(bf16),
+        [LATHE_F16] = NAME_GEMVS(f16),
+        [LATHE_NF4] = NAME_GEMVS(nf4),
+    };
+    gemvs[g->b.type][g->m - 1](g, x, u, n0, n1);
+}

@@ -1,0 +1,64 @@
+// What a tier of kernels gives to the blocking in gemm.c. Every tier fills this table from the one template in
+// gemm_kernel.h and gemm_gemv.h.
+#ifndef LATHE_GEMM_TIER_H
+#define LATHE_GEMM_TIER_H
+
+#include "gemm.h"
+
+// GEMM_KC bounds the depth of one micro-kernel call. Each element of C is a sum over blocks of k, one rounding to memory a
+// block, so this constant decides bits: it is the same in all tiers and for any number of threads.
+enum {
+    GEMM_KC = 384,
+    GEMM_MAX_MR = 14,
+    GEMM_MAX_NR = 32,
+    GEMM_PANEL_SLACK = 16, // floats that packing may write beyond a panel
+    GEMV_MAX_M = 8,
+};
+
+// gemm_tile says what to do with the sums of a tile of C.
+typedef struct {
+    float *c; // [rows,cols], row stride ldc
+    int64_t ldc;
+    int rows, cols;
+    const float *bias; // [cols] added, or NULL
+    int add;           // add to what C holds
+} gemm_tile;
+
+typedef struct {
+    int mr, nr, vlen; // the largest tile; floats in a vector
+    // tile computes Σ_k a[k·rows+i]·b[k·width+j]; width is the panel's: vlen where cols ≤ vlen, else nr.
+    void (*tile)(const gemm_tile *t, int64_t kc, const float *a, const float *b);
+    // pack writes dst[k·stride+l] = scale·m[lane0+l, k0+k] for l < lanes, k < kc, where m's lane stride is ls and its depth
+    // stride is ds. Up to the next whole vector of lanes the content is undefined.
+    void (*pack)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
+                 int64_t kc, float scale);
+    // gemv computes rows [n0,n1) of C[m, n] = x·Bᵀ for few m, reading each row of B once. x and u are [m,k] and [m,r] as
+    // gemv_x laid them out.
+    void (*gemv)(const lathe_gemm_args *g, const float *x, const float *u, int64_t n0, int64_t n1);
+    // gemv_x copies a [m,k] operand times scale to dst, rows of gemv_stride(k), in the order in which gemv reads b.
+    void (*gemv_x)(float *dst, const lathe_matrix *a, int64_t m, int64_t k, const lathe_matrix *b, float scale);
+    // convert widens n elements from element e on of an operand stored without gaps.
+    void (*convert)(float *dst, const lathe_matrix *m, int64_t e, int64_t n);
+} gemm_kernels;
+
+extern const gemm_kernels lathe_gemm_plain, lathe_gemm_avx2, lathe_gemm_avx512;
+
+// gemm_kernels_in_use is the table of the tier in use.
+const gemm_kernels *gemm_kernels_in_use(void);
+
+// gemv_stride is the row stride of vectors of k elements, whole vectors of any tier.
+static inline int64_t gemv_stride(int64_t k) { return (k + 63) / 64 * 64; }
+
+// nf4_scale is the scale of a block.
+static inline float nf4_scale(const lathe_nf4 *q, int64_t block) {
+    if (q->absmax)
+        return q->absmax[block];
+    // bitsandbytes rounds the product before it adds the offset: no fused multiply-add here (-ffp-contract=off).
+    float scale = q->map[q->codes[block]] * q->nested[block >> 8];
+    return scale + *q->offset;
+}
+
+// lathe_nf4_code is the code book, in ascending order.
+extern const float lathe_nf4_code[16];
+
+#endif
