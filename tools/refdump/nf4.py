@@ -31,9 +31,9 @@ def cases() -> dict[str, torch.Tensor]:
     outlier = 0.02 * n(16, 128)
     outlier[2, 5], outlier[9, 77] = 40.0, -63.5
     scales = 10.0 ** torch.linspace(-3, 1, 300)[:, None]  # 300 blocks: two groups of 256 in the second level
-    similar = 0.1 * n(128, 64).clamp(-5, 5)  # absmax 1 + a little, one far away: second level close to 0
+    similar = 0.1 * n(128, 64).clamp(-5, 5)  # absmax 1 + a little, two far away: second level close to 0
     similar[:, 0] = 1 + 1e-6 * torch.arange(128)
-    similar[7, 0] = 1.5
+    similar[7, 0], similar[9, 0] = 1.5, 0.5
     return {
         "normal": 0.02 * n(48, 128), "narrow_rows": 0.15 * n(40, 48), "zero_block": zero, "tiny": 1e-30 * n(4, 64),
         "outliers": outlier, "ties": ties()[None], "many_blocks": scales * n(300, 64), "similar_absmax": similar,
