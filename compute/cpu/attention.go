@@ -1,0 +1,151 @@
+package cpu
+
+// #include "lathe.h"
+import "C"
+
+import (
+	"cmp"
+	"slices"
+	"unsafe"
+
+	"lathe/compute"
+)
+
+// hostToC copies a slice to the workspace: C may keep addresses of C memory only.
+func hostToC[T any](c *check, s []T) unsafe.Pointer {
+	if !c.ok {
+		return nil
+	}
+	bytes := int64(len(s)) * int64(unsafe.Sizeof(*new(T)))
+	space := c.d.workspace(c.op, slotTask, max(bytes, 1))
+	if space == nil {
+		c.ok = false
+		return nil
+	}
+	copy(cSlice[T](space.p, len(s)), s)
+	return space.p
+}
+
+func cSlice[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
+
+// Attention is compute.Operations' Attention.
+func (d *Device) Attention(a compute.Attention) {
+	c := d.begin("Attention")
+	args := c.attention(a.AttentionShape)
+	args.out, args.lse = c.f32("Out", a.Out, a.NQ, a.H, a.D), c.optional("LSE", a.LSE, a.NQ, a.H)
+	args.q = c.f32("Q", a.Q, a.NQ, a.H, a.D)
+	args.k, args.v = c.f32("K", a.K, a.NK, a.KV, a.D), c.f32("V", a.V, a.NK, a.KV, a.D)
+	c.attentionSpace(&args, a.Spans, false)
+	if !c.ok {
+		return
+	}
+	if queries, _ := covered(a.Spans); queries < a.NQ {
+		d.Zero(a.Out)
+		if a.LSE != nil {
+			d.Zero(a.LSE)
+		}
+	}
+	C.lathe_attention(&args)
+}
+
+// AttentionBackward is compute.Operations' AttentionBackward.
+func (d *Device) AttentionBackward(a compute.AttentionBackward) {
+	c := d.begin("AttentionBackward")
+	args := c.attention(a.AttentionShape)
+	args.dq, args.dout = c.f32("DQ", a.DQ, a.NQ, a.H, a.D), c.f32("DOut", a.DOut, a.NQ, a.H, a.D)
+	args.dk, args.dv = c.f32("DK", a.DK, a.NK, a.KV, a.D), c.f32("DV", a.DV, a.NK, a.KV, a.D)
+	args.out, args.lse = c.f32("Out", a.Out, a.NQ, a.H, a.D), c.f32("LSE", a.LSE, a.NQ, a.H)
+	args.q = c.f32("Q", a.Q, a.NQ, a.H, a.D)
+	args.k, args.v = c.f32("K", a.K, a.NK, a.KV, a.D), c.f32("V", a.V, a.NK, a.KV, a.D)
+	c.disjoint("key", a.Spans, func(s compute.Span) (int, int) { return s.KStart, s.KLen })
+	c.attentionSpace(&args, a.Spans, true)
+	if !c.ok {
+		return
+	}
+	queries, keys := covered(a.Spans)
+	if queries < a.NQ {
+		d.Zero(a.DQ)
+	}
+	if keys < a.NK {
+		d.Zero(a.DK)
+		d.Zero(a.DV)
+	}
+	C.lathe_attention_backward(&args)
+}
+
+// covered counts the rows of queries and of keys in spans.
+func covered(spans []compute.Span) (queries, keys int) {
+	for _, s := range spans {
+		queries += s.QLen
+		keys += s.KLen
+	}
+	return queries, keys
+}
+
+// attention checks what both passes share.
+func (c *check) attention(s compute.AttentionShape) C.lathe_attention_args {
+	c.want(s.KV > 0 && s.H%max(s.KV, 1) == 0, "H = %d heads do not divide among KV = %d key heads", s.H, s.KV)
+	c.want(s.D > 0, "D is %d", s.D)
+	c.want(s.Window >= 0 && s.Prefix >= 0 && s.Softcap >= 0, "Window %d, Prefix %d and Softcap %g must not be negative",
+		s.Window, s.Prefix, s.Softcap)
+	for i, p := range s.Spans {
+		c.want(p.QStart >= 0 && p.QLen >= 0 && p.QLen <= s.NQ-p.QStart,
+			"span %d: queries %d to %d lie outside of the %d rows", i, p.QStart, p.QStart+p.QLen, s.NQ)
+		c.want(p.KStart >= 0 && p.KLen >= 0 && p.KLen <= s.NK-p.KStart,
+			"span %d: keys %d to %d lie outside of the %d rows", i, p.KStart, p.KStart+p.KLen, s.NK)
+	}
+	c.disjoint("query", s.Spans, func(s compute.Span) (int, int) { return s.QStart, s.QLen })
+	return C.lathe_attention_args{
+		nspans: C.int64_t(len(s.Spans)), nq: C.int64_t(s.NQ), nk: C.int64_t(s.NK),
+		h: C.int64_t(s.H), kv: C.int64_t(s.KV), d: C.int64_t(s.D),
+		scale: C.float(s.Scale), softcap: C.float(s.Softcap), window: C.int64_t(s.Window), prefix: C.int64_t(s.Prefix),
+		alibi: c.optional("Alibi", s.Alibi, s.H), no_causal: flag(s.NoCausal),
+	}
+}
+
+// disjoint fails where two spans share a row that both would write.
+func (c *check) disjoint(what string, spans []compute.Span, rows func(compute.Span) (start, length int)) {
+	if !c.ok {
+		return
+	}
+	order := make([]int, 0, len(spans))
+	for i, s := range spans {
+		if _, n := rows(s); n > 0 {
+			order = append(order, i)
+		}
+	}
+	start := func(i int) int { at, _ := rows(spans[i]); return at }
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(start(i), start(j)) })
+	for k := 1; k < len(order); k++ {
+		if at, n := rows(spans[order[k-1]]); at+n > start(order[k]) {
+			c.fail("spans %d and %d share %s row %d", order[k-1], order[k], what, start(order[k]))
+			return
+		}
+	}
+}
+
+// attentionSpace lays the spans and the workers' scratch out in the workspace.
+func (c *check) attentionSpace(args *C.lathe_attention_args, spans []compute.Span, backward bool) {
+	if !c.ok {
+		return
+	}
+	size := (int64(len(spans))*int64(unsafe.Sizeof(C.lathe_span{})) + 63) / 64 * 64
+	list := make([]C.lathe_span, len(spans))
+	for i, s := range spans {
+		list[i] = C.lathe_span{
+			q_start: C.int64_t(s.QStart), q_len: C.int64_t(s.QLen), k_start: C.int64_t(s.KStart), k_len: C.int64_t(s.KLen),
+		}
+	}
+	for _, s := range list {
+		args.longest = max(args.longest, s.k_len)
+	}
+	floats := int64(C.lathe_attention_scratch(args, flag(backward)))
+	space := c.d.workspace(c.op, slotTask, size+4*floats)
+	if space == nil {
+		c.ok = false
+		return
+	}
+	copy(cSlice[C.lathe_span](space.p, len(list)), list)
+	args.spans = (*C.lathe_span)(space.p)
+	args.scratch = (*C.float)(unsafe.Add(space.p, size))
+}

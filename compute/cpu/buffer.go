@@ -1,0 +1,164 @@
+package cpu
+
+// #include "lathe.h"
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+
+	"lathe/compute"
+)
+
+// allocation is one piece of C memory; p is nil once it is freed.
+type allocation struct {
+	p     unsafe.Pointer
+	bytes int64
+}
+
+// buffer is an allocation seen as elements, or a view of a part.
+type buffer struct {
+	dev  *Device
+	mem  *allocation
+	off  int64 // in bytes
+	t    compute.DType
+	n    int
+	root bool
+}
+
+func (b *buffer) DType() compute.DType { return b.t }
+func (b *buffer) Len() int             { return b.n }
+
+func (b *buffer) Slice(off, n int) compute.Buffer {
+	if off < 0 || n < 0 || off+n > b.n {
+		panic(fmt.Sprintf("slice [%d:%d] of a buffer of %d elements", off, off+n, b.n))
+	}
+	return &buffer{dev: b.dev, mem: b.mem, off: b.off + int64(off*b.t.Size()), t: b.t, n: n}
+}
+
+func (b *buffer) As(t compute.DType) compute.Buffer {
+	bytes := b.n * b.t.Size()
+	if bytes%t.Size() != 0 {
+		panic(fmt.Sprintf("%d bytes are no whole number of %s", bytes, t))
+	}
+	return &buffer{dev: b.dev, mem: b.mem, off: b.off, t: t, n: bytes / t.Size()}
+}
+
+func (b *buffer) Free() {
+	if b.root && b.mem.p != nil {
+		b.dev.release(b.mem)
+	}
+}
+
+func (b *buffer) address() unsafe.Pointer { return unsafe.Add(b.mem.p, b.off) }
+
+// Alloc returns n zeroed elements, aligned to 64 bytes.
+func (d *Device) Alloc(t compute.DType, n int) (compute.Buffer, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("allocate %d elements of %s: a size is not negative", n, t)
+	}
+	a, err := d.allocate(int64(n) * int64(t.Size()))
+	if err != nil {
+		return nil, err
+	}
+	return &buffer{dev: d, mem: a, t: t, n: n, root: true}, nil
+}
+
+func (d *Device) allocate(bytes int64) (*allocation, error) {
+	short := func() error {
+		return fmt.Errorf("out of memory: %s wanted, %s in use by lathe, %s free on this machine: "+
+			"a smaller batch, shorter sequences or a quantised model need less", gib(bytes), gib(d.memory.Used), gib(d.free()))
+	}
+	// The system promises more than it has and kills later: better to say no now.
+	if bytes >= 1<<20 && d.atOpen > 0 && bytes > d.free() {
+		return nil, short()
+	}
+	p := C.lathe_alloc(C.int64_t(bytes))
+	if p == nil {
+		return nil, short()
+	}
+	a := &allocation{p: p, bytes: bytes}
+	d.roots[a] = struct{}{}
+	d.memory.Used += bytes
+	d.memory.Peak = max(d.memory.Peak, d.memory.Used)
+	return a, nil
+}
+
+func (d *Device) release(a *allocation) {
+	C.lathe_free(a.p, C.int64_t(a.bytes))
+	a.p = nil
+	delete(d.roots, a)
+	d.memory.Used -= a.bytes
+}
+
+// free estimates what can still be allocated. Memory that was reserved and not yet touched still counts as available for
+// the system, so that our own account is held against what was available at the start.
+func (d *Device) free() int64 {
+	now, _ := systemMemory()
+	return max(0, min(now, d.atOpen-d.memory.Used))
+}
+
+func gib(bytes int64) string {
+	if bytes < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30))
+}
+
+// Upload copies host bytes to dst.
+func (d *Device) Upload(dst compute.Buffer, src []byte) {
+	c := d.begin("Upload")
+	p := c.bytes("dst", dst, len(src))
+	if c.ok && len(src) > 0 {
+		copy(unsafe.Slice((*byte)(p), len(src)), src)
+	}
+}
+
+// Download copies src to host bytes.
+func (d *Device) Download(dst []byte, src compute.Buffer) {
+	c := d.begin("Download")
+	p := c.bytes("src", src, len(dst))
+	if c.ok && len(dst) > 0 {
+		copy(dst, unsafe.Slice((*byte)(p), len(dst)))
+	}
+}
+
+// Copy copies elements between buffers of one type and length, which may overlap only if they are the same.
+func (d *Device) Copy(dst, src compute.Buffer) {
+	c := d.begin("Copy")
+	to, from := c.same("dst", dst, "src", src)
+	if c.ok && dst.DType() != src.DType() {
+		c.fail("dst is %s, src is %s: Cast converts", dst.DType(), src.DType())
+	}
+	if c.ok {
+		C.lathe_copy(to, from, C.int64_t(compute.ByteLen(dst)))
+	}
+}
+
+// Cast converts between F32, BF16 and F16, rounding to nearest even.
+func (d *Device) Cast(dst, src compute.Buffer) {
+	c := d.begin("Cast")
+	to, from := c.same("dst", dst, "src", src)
+	if !c.ok {
+		return
+	}
+	if dst.DType() == src.DType() {
+		C.lathe_copy(to, from, C.int64_t(compute.ByteLen(dst)))
+		return
+	}
+	if dst.DType() > compute.F16 || src.DType() > compute.F16 {
+		c.fail("cannot convert %s to %s", src.DType(), dst.DType())
+		return
+	}
+	C.lathe_cast(&C.lathe_cast_args{
+		dst: to, src: from, dst_type: C.int(dst.DType()), src_type: C.int(src.DType()), n: C.int64_t(dst.Len()),
+	})
+}
+
+// Zero clears a buffer of any type.
+func (d *Device) Zero(b compute.Buffer) {
+	c := d.begin("Zero")
+	if p := c.any("buffer", b); c.ok {
+		C.lathe_zero(p, C.int64_t(compute.ByteLen(b)))
+	}
+}

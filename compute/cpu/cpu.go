@@ -1,0 +1,175 @@
+// Package cpu is the device that every machine has: float32 kernels in C, chosen at run time for what the processor can do
+// (AVX-512, AVX2 with FMA, or plain C), on a pool of threads.
+//
+// One source serves every tier: kernels.h is compiled once by each tier_*.c with that tier's instructions, over the small
+// vector type of vec.h. A result depends on the tier (the width of a vector is the number of partial sums), never on the
+// number of threads.
+//
+// # Checking the C side
+//
+// The race detector does not see C. `go test -asan ./compute/cpu` runs the suite under the address sanitizer, where every
+// buffer is a malloc of its own, so that a kernel that leaves its buffer is caught.
+package cpu
+
+// #cgo CFLAGS: -O3 -std=c11 -Wall -Wextra
+// #cgo LDFLAGS: -lm -lpthread
+// #include "lathe.h"
+// #include "pool.h"
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+
+	"lathe/compute"
+)
+
+// Options choose what New opens. What is left zero comes from the environment (LATHE_THREADS, LATHE_CPU_TIER), and else
+// from the machine.
+type Options struct {
+	// Threads that operations use: by default one for each core that the process may run on.
+	Threads int
+	// Tier is "avx512", "avx2" or "plain": by default the best that the processor has.
+	Tier string
+}
+
+var tiers = []string{C.LATHE_PLAIN: "plain", C.LATHE_AVX2: "avx2", C.LATHE_AVX512: "avx512"}
+
+// Tiers lists the tiers that this processor can run, the slowest first.
+func Tiers() []string { return slices.Clone(tiers[:C.lathe_best_tier()+1]) }
+
+// Device is the CPU as a compute.Device.
+type Device struct {
+	name    string
+	tier    C.int
+	threads C.int
+
+	memory  compute.Memory
+	atOpen  int64 // memory that was available when the device opened, 0 where the system does not say
+	roots   map[*allocation]struct{}
+	scratch [slots]*allocation // workspaces of operations, grown on demand
+	err     error
+}
+
+var _ compute.Device = (*Device)(nil)
+
+// New opens the CPU. It fails on a tier that this processor does not have, and on settings that mean nothing.
+func New(o Options) (*Device, error) {
+	if o.Threads == 0 {
+		if s := os.Getenv("LATHE_THREADS"); s != "" {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 {
+				return nil, fmt.Errorf("open cpu: LATHE_THREADS is %q: want a number of threads from 1 on", s)
+			}
+			o.Threads = n
+		}
+	}
+	if o.Threads < 0 || o.Threads > C.LATHE_MAX_THREADS {
+		return nil, fmt.Errorf("open cpu: %d threads: want 1 to %d, or 0 for one per core", o.Threads, C.LATHE_MAX_THREADS)
+	}
+	if o.Tier == "" {
+		o.Tier = os.Getenv("LATHE_CPU_TIER")
+	}
+	best := C.lathe_best_tier()
+	d := &Device{name: processorName(), tier: best, roots: map[*allocation]struct{}{}}
+	if o.Tier != "" {
+		i := slices.Index(tiers, o.Tier)
+		if i < 0 {
+			return nil, fmt.Errorf("open cpu: unknown tier %q: want one of %q", o.Tier, tiers)
+		}
+		if C.int(i) > best {
+			return nil, fmt.Errorf("open cpu: this processor (%s) cannot run tier %q: its best is %q", d.name, o.Tier, tiers[best])
+		}
+		d.tier = C.int(i)
+	}
+	C.lathe_set_threads(C.int(o.Threads))
+	d.threads = C.lathe_threads()
+	d.atOpen, _ = systemMemory()
+	return d, nil
+}
+
+// Info names the processor, the tier and the number of threads.
+func (d *Device) Info() compute.Info {
+	_, total := systemMemory()
+	return compute.Info{
+		Name: d.name, Kind: "cpu", Tier: tiers[d.tier], Threads: int(d.threads),
+		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32},
+	}
+}
+
+// Memory is what Alloc gave and the operations' workspace.
+func (d *Device) Memory() compute.Memory { return d.memory }
+
+// ResetPeak sets the peak to what is in use.
+func (d *Device) ResetPeak() { d.memory.Peak = d.memory.Used }
+
+// Sync returns the first error since the last Sync, and forgets it. Operations are done when they return.
+func (d *Device) Sync() error {
+	err := d.err
+	d.err = nil
+	return err
+}
+
+// Close gives all memory back; buffers of the device must not be used any more.
+func (d *Device) Close() error {
+	for a := range d.roots {
+		d.release(a)
+	}
+	d.scratch = [slots]*allocation{}
+	return d.Sync()
+}
+
+// fail remembers the first error.
+func (d *Device) fail(op, format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%s: %w", op, fmt.Errorf(format, args...))
+	}
+}
+
+// enter makes the pool work as this device wants it; devices of one process share the pool.
+func (d *Device) enter() {
+	if C.lathe_tier() != d.tier {
+		C.lathe_set_tier(d.tier)
+	}
+	if C.lathe_threads() != d.threads {
+		C.lathe_set_threads(d.threads)
+	}
+}
+
+// slot names a workspace: an operation that calls others must not lose its own to them.
+type slot int
+
+const (
+	slotTask slot = iota // of one C call
+	slotLoss             // of LinearCrossEntropy, which calls products
+	slots
+)
+
+// workspace returns scratch memory of at least so many bytes, whose content lasts until the slot's next use. It is nil, with
+// an error remembered, where memory is short.
+func (d *Device) workspace(op string, s slot, bytes int64) *allocation {
+	if a := d.scratch[s]; a != nil {
+		if a.bytes >= bytes {
+			return a
+		}
+		d.release(a)
+		d.scratch[s] = nil
+	}
+	a, err := d.allocate(bytes)
+	if err != nil {
+		d.fail(op, "reserve workspace: %w", err)
+		return nil
+	}
+	d.scratch[s] = a
+	return a
+}
+
+func processorName() string {
+	if name := cpuinfoName(); name != "" {
+		return name
+	}
+	return runtime.GOARCH + " processor"
+}

@@ -1,0 +1,180 @@
+// Flash attention (Dao 2022, 2023). The lanes of a vector are rows of queries: the query positions, and the heads that
+// share a key head, of one tile. Scores are kept transposed [keys, rows], so that a softmax is element-wise over vectors, K
+// and V are broadcast as they lie in memory, and only the tile's queries are ever transposed. Tiles of keys that no row of
+// the tile sees are skipped.
+
+enum { TILE = LATHE_ATTENTION_TILE }; // rows and keys of a tile
+
+// The rows of one tile: row r is query first + r/heads of the span and head h0 + r%heads.
+typedef struct {
+    const lathe_attention_args *a;
+    const lathe_span *span;
+    int64_t kv, rows, vectors; // the key head; rows in use, and vectors of them
+    int64_t lowest, highest;   // positions among the keys
+    int64_t at[TILE];          // row of Q viewed as [nq·h, d]
+    int32_t position[TILE], oldest[TILE];
+    float slope[TILE]; // alibi times the scale
+} query_tile;
+
+static void tile_open(query_tile *t, const lathe_attention_args *a, const lathe_span *span, int64_t kv, int64_t h0,
+                      int64_t heads, int64_t row0) {
+    int64_t rows = span->q_len * heads - row0;
+    t->a = a;
+    t->span = span;
+    t->kv = kv;
+    t->rows = rows < TILE ? rows : TILE;
+    t->vectors = (t->rows + LANES - 1) / LANES;
+    for (int64_t r = 0; r < TILE; r++) {
+        int64_t i = (row0 + r) / heads, h = h0 + (row0 + r) % heads, p = span->k_len - span->q_len + i;
+        t->at[r] = r < t->rows ? (span->q_start + i) * a->h + h : 0;
+        t->position[r] = r < t->rows ? (int32_t)p : -1;
+        t->oldest[r] = a->window > 0 ? (int32_t)(p - a->window + 1) : INT32_MIN;
+        t->slope[r] = r < t->rows && a->alibi ? a->alibi[h] * a->scale : 0;
+    }
+    t->lowest = t->position[0];
+    t->highest = t->position[t->rows - 1];
+}
+
+// Whether some row sees some of the keys from … from+n, and whether all rows see all of them.
+static int tile_sees(const query_tile *t, int64_t from, int64_t n) {
+    const lathe_attention_args *a = t->a;
+    if (a->no_causal || from < a->prefix) return 1;
+    return from <= t->highest && (a->window <= 0 || from + n > t->lowest - a->window + 1);
+}
+
+static int tile_sees_all(const query_tile *t, int64_t from, int64_t n) {
+    const lathe_attention_args *a = t->a;
+    if (a->no_causal || from + n <= a->prefix) return 1;
+    return from + n - 1 <= t->lowest && (a->window <= 0 || from >= t->highest - a->window + 1);
+}
+
+// Copies the rows of Q (or the like), times scale, to rows[TILE, padded] and transposed to columns[d, TILE]; zeros pad both.
+static void tile_load(const query_tile *t, const float *from, float scale, float *rows, int64_t padded, float *columns) {
+    int64_t d = t->a->d;
+    for (int64_t r = 0; r < TILE; r++) {
+        float *row = rows + r * padded;
+        if (r >= t->rows) {
+            memset(row, 0, (size_t)padded * sizeof *row);
+            continue;
+        }
+        const float *x = from + t->at[r] * d;
+        for (int64_t i = 0; i < padded; i += LANES) v_store(row + i, v_get(x + i, d - i) * v_set(scale));
+    }
+    transpose(columns, TILE, rows, padded, TILE, d);
+}
+
+// Copies n rows of K or V of one key head to keys[n, d]: there they are neighbours, which spares the cache's sets.
+static void keys_load(const query_tile *t, const float *from, int64_t first, int64_t n, float *keys) {
+    const lathe_attention_args *a = t->a;
+    for (int64_t j = 0; j < n; j++)
+        memcpy(keys + j * a->d, from + ((t->span->k_start + first + j) * a->kv + t->kv) * a->d, (size_t)a->d * sizeof *keys);
+}
+
+// A product's score made final: alibi, then softcap. slope is t->slope of these lanes, distance is key minus query.
+INLINE vf score(const lathe_attention_args *a, vf s, vf slope, vf distance) {
+    if (a->alibi) s = v_fma(slope, distance, s);
+    if (a->softcap > 0) s = v_set(a->softcap) * v_tanh(s * v_set(1.0f / a->softcap));
+    return s;
+}
+
+// Which lanes see key j.
+INLINE vm sees(const query_tile *t, int64_t r, int64_t j) {
+    vi key = v_iset((int32_t)j), last = v_iload(t->position + r);
+    if (j < t->a->prefix) last = v_iset(INT32_MAX);
+    vm seen = v_ile(key, last);
+    if (t->a->window > 0 && j >= t->a->prefix) seen = m_and(seen, v_ile(v_iload(t->oldest + r), key));
+    return seen;
+}
+
+INLINE vf distance(const query_tile *t, int64_t r, int64_t j) {
+    float lane[LANES];
+    for (int i = 0; i < LANES; i++) lane[i] = (float)(j - t->position[r + i]);
+    return v_load(lane);
+}
+
+// One step of the online softmax for LANES rows: scores[n, TILE] become exponentials; returns the factor that older sums
+// shrink by.
+INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked, float *scores, float *highest,
+                       float *total) {
+    vf old = v_load(highest + r), top = old, slope = v_load(t->slope + r), sum = v_zero();
+    for (int64_t j = 0; j < n; j++) {
+        vf s = score(t->a, v_load(scores + j * TILE + r), slope, t->a->alibi ? distance(t, r, first + j) : v_zero());
+        if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
+        v_store(scores + j * TILE + r, s);
+        top = v_max(s, top);
+    }
+    vf base = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // rows that saw no key yet
+    for (int64_t j = 0; j < n; j++) {
+        vf p = v_exp(v_load(scores + j * TILE + r) - base);
+        v_store(scores + j * TILE + r, p);
+        sum += p;
+    }
+    vf shrink = v_exp(old - base);
+    v_store(highest + r, top);
+    v_store(total + r, v_fma(v_load(total + r), shrink, sum));
+    return shrink;
+}
+
+typedef struct {
+    float *rows, *columns;  // queries [TILE, padded], [d, TILE]
+    float *keys, *values;   // [TILE, d]
+    float *scores, *result; // [TILE, TILE], [d, TILE]
+} forward_scratch;
+
+static void attend(query_tile *t, const forward_scratch *s) {
+    const lathe_attention_args *a = t->a;
+    int64_t d = a->d, width = t->vectors * LANES, padded = LATHE_PADDED(d);
+    float highest[TILE], total[TILE];
+    for (int r = 0; r < TILE; r++) highest[r] = -INFINITY, total[r] = 0;
+    tile_load(t, a->q, a->scale, s->rows, padded, s->columns);
+    memset(s->result, 0, (size_t)(d * TILE) * sizeof(float));
+    for (int64_t first = 0; first < t->span->k_len; first += TILE) {
+        int64_t n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE;
+        if (!tile_sees(t, first, n)) continue;
+        int masked = !tile_sees_all(t, first, n);
+        keys_load(t, a->k, first, n, s->keys);
+        keys_load(t, a->v, first, n, s->values);
+        product(n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
+        for (int64_t r = 0; r < width; r += LANES) {
+            vf shrink = softmax_step(t, r, first, n, masked, s->scores, highest, total);
+            for (int64_t i = 0; i < d; i++) v_store(s->result + i * TILE + r, v_load(s->result + i * TILE + r) * shrink);
+        }
+        product_transposed_add(d, width, n, s->values, d, s->scores, TILE, s->result, TILE);
+    }
+    transpose(s->rows, padded, s->result, TILE, d, width);
+    for (int64_t r = 0; r < t->rows; r++) {
+        vf inverse = v_set(total[r] > 0 ? 1.0f / total[r] : total[r] == 0 ? 0.0f : total[r]); // NaN stays
+        for (int64_t i = 0; i < d; i += LANES)
+            v_put(a->out + t->at[r] * d + i, v_get(s->rows + r * padded + i, d - i) * inverse, d - i);
+        if (a->lse) a->lse[t->at[r]] = (float)((double)highest[r] + log((double)total[r]));
+    }
+}
+
+static void attention_task(void *arg, int index, int worker) {
+    const lathe_attention_args *a = arg;
+    int64_t d = a->d, group = a->h / a->kv, padded = LATHE_PADDED(d), task = index;
+    float *p = a->scratch + worker * LATHE_FORWARD_FLOATS(d);
+    forward_scratch s = {.rows = p, .columns = p + TILE * padded};
+    s.keys = s.columns + TILE * d;
+    s.values = s.keys + TILE * d;
+    s.result = s.values + TILE * d;
+    s.scores = s.result + TILE * d;
+    for (const lathe_span *span = a->spans; span < a->spans + a->nspans; span++) {
+        int64_t tiles = (span->q_len * group + TILE - 1) / TILE;
+        if (task >= tiles * a->kv) {
+            task -= tiles * a->kv;
+            continue;
+        }
+        query_tile t; // the last tiles see most keys: they go first, so that no thread is left with one at the end
+        int64_t kv = task % a->kv, tile = tiles - 1 - task / a->kv;
+        tile_open(&t, a, span, kv, kv * group, group, tile * TILE);
+        attend(&t, &s);
+        return;
+    }
+}
+
+static void attention(const lathe_attention_args *a) {
+    int64_t tasks = 0;
+    for (int64_t i = 0; i < a->nspans; i++) tasks += (a->spans[i].q_len * (a->h / a->kv) + TILE - 1) / TILE * a->kv;
+    lathe_parallel((int)tasks, attention_task, (void *)a);
+}

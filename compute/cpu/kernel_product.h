@@ -1,0 +1,95 @@
+// Small products on tiles that lie in the cache, for attention: C[m,n] (+)= A[m,k]·B[k,n] with n a multiple of LANES.
+// Element (i,j) of A is a[i·ld + j], or a[i + j·ld] where transposed; its elements are broadcast, rows of B are vectors.
+
+#if LATHE_TIER == 2
+enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
+#else
+enum { PRODUCT_ROWS = 4, PRODUCT_VECTORS = 2 };
+#endif
+
+// rows, vectors, transposed and add are constants wherever this is called.
+INLINE void product_block(int rows, int vectors, int transposed, int add, int64_t k, const float *a, int64_t lda,
+                          const float *b, int64_t ldb, float *c, int64_t ldc) {
+    vf sum[PRODUCT_ROWS][PRODUCT_VECTORS];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) sum[i][v] = v_zero();
+    for (int64_t j = 0; j < k; j++) {
+        vf row[PRODUCT_VECTORS];
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) row[v] = v_load(b + j * ldb + v * LANES);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) {
+            vf x = v_set(transposed ? a[j * lda + i] : a[i * lda + j]);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(x, row[v], sum[i][v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            float *p = c + i * ldc + v * LANES;
+            if (add) sum[i][v] += v_load(p);
+            v_store(p, sum[i][v]);
+        }
+}
+
+INLINE void product_rows(int vectors, int transposed, int add, int64_t m, int64_t k, const float *a, int64_t lda,
+                         const float *b, int64_t ldb, float *c, int64_t ldc) {
+    int64_t i = 0, step = transposed ? 1 : lda;
+    for (; i + PRODUCT_ROWS <= m; i += PRODUCT_ROWS)
+        product_block(PRODUCT_ROWS, vectors, transposed, add, k, a + i * step, lda, b, ldb, c + i * ldc, ldc);
+    if (PRODUCT_ROWS > 4 && i + 4 <= m) {
+        product_block(4, vectors, transposed, add, k, a + i * step, lda, b, ldb, c + i * ldc, ldc);
+        i += 4;
+    }
+    if (i + 2 <= m) {
+        product_block(2, vectors, transposed, add, k, a + i * step, lda, b, ldb, c + i * ldc, ldc);
+        i += 2;
+    }
+    for (; i < m; i++)
+        product_block(1, vectors, transposed, add, k, a + i * step, lda, b, ldb, c + i * ldc, ldc);
+}
+
+#define DEFINE_PRODUCT(name, transposed, add)                                                                          \
+    static __attribute__((noinline)) void name(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,           \
+                                               const float *b, int64_t ldb, float *c, int64_t ldc) {                   \
+        int64_t j = 0;                                                                                                 \
+        for (; j + PRODUCT_VECTORS * LANES <= n; j += PRODUCT_VECTORS * LANES)                                         \
+            product_rows(PRODUCT_VECTORS, transposed, add, m, k, a, lda, b + j, ldb, c + j, ldc);                      \
+        for (; PRODUCT_VECTORS > 2 && j + 2 * LANES <= n; j += 2 * LANES)                                              \
+            product_rows(2, transposed, add, m, k, a, lda, b + j, ldb, c + j, ldc);                                    \
+        for (; j + LANES <= n; j += LANES)                                                                             \
+            product_rows(1, transposed, add, m, k, a, lda, b + j, ldb, c + j, ldc);                                    \
+    }
+
+DEFINE_PRODUCT(product, 0, 0)               // C = A·B
+DEFINE_PRODUCT(product_add, 0, 1)           // C += A·B
+DEFINE_PRODUCT(product_transposed_add, 1, 1) // C += Aᵀ·B, A stored [k,m]
+
+// dst[j][i] = src[i][j] for i < rows, j < columns.
+static __attribute__((noinline)) void transpose(float *dst, int64_t ld_dst, const float *src, int64_t ld_src, int64_t rows,
+                                                int64_t columns) {
+    int64_t whole = 0; // rows that go by fours
+#if defined(__x86_64__)
+    whole = rows / 4 * 4;
+    for (int64_t i = 0; i < whole; i += 4) {
+        int64_t j = 0;
+        for (; j + 4 <= columns; j += 4) {
+            __m128 a = _mm_loadu_ps(src + i * ld_src + j), b = _mm_loadu_ps(src + (i + 1) * ld_src + j);
+            __m128 c = _mm_loadu_ps(src + (i + 2) * ld_src + j), d = _mm_loadu_ps(src + (i + 3) * ld_src + j);
+            _MM_TRANSPOSE4_PS(a, b, c, d);
+            _mm_storeu_ps(dst + j * ld_dst + i, a);
+            _mm_storeu_ps(dst + (j + 1) * ld_dst + i, b);
+            _mm_storeu_ps(dst + (j + 2) * ld_dst + i, c);
+            _mm_storeu_ps(dst + (j + 3) * ld_dst + i, d);
+        }
+        for (; j < columns; j++)
+            for (int64_t k = i; k < i + 4; k++) dst[j * ld_dst + k] = src[k * ld_src + j];
+    }
+#endif
+    for (int64_t i = whole; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) dst[j * ld_dst + i] = src[i * ld_src + j];
+}

@@ -1,0 +1,18 @@
+// All kernels of one tier; included by tier_*.c after LATHE_TIER and KERNELS are set.
+#include "vec.h"
+
+#include "kernel_convert.h"     // cast, embedding
+#include "kernel_norm.h"        // RMSNorm, LayerNorm
+#include "kernel_rope.h"        // RoPE
+#include "kernel_activation.h"  // activations, plain and gated
+#include "kernel_dropout.h"     // Philox
+#include "kernel_elementwise.h" // add, sums of squares, finiteness, AdamW
+#include "kernel_product.h"     // tiles of matrices
+#include "kernel_attention.h"   // flash attention
+#include "kernel_attention_backward.h"
+#include "kernel_cross_entropy.h"
+
+const lathe_kernels KERNELS = {
+#define LATHE_ENTRY(name) .name = name,
+    LATHE_OPERATIONS(LATHE_ENTRY)
+};

@@ -1,0 +1,93 @@
+#define _GNU_SOURCE
+#include "lathe.h"
+
+#include <stdlib.h>   // posix_memalign
+#include <string.h>   // memcpy, memset
+#include <sys/mman.h> // mmap
+
+#include "pool.h"
+
+static const lathe_kernels *kernels(void) {
+#if defined(__x86_64__)
+    if (lathe_tier() == LATHE_AVX512) return &lathe_kernels_avx512;
+    if (lathe_tier() == LATHE_AVX2) return &lathe_kernels_avx2;
+#endif
+    return &lathe_kernels_plain;
+}
+
+#define LATHE_DEFINE(name)                                                                                             \
+    void lathe_##name(const lathe_##name##_args *a) { kernels()->name(a); }
+LATHE_OPERATIONS(LATHE_DEFINE)
+
+// Big allocations are pages of their own, which go back to the system when freed, and huge ones where it gives them.
+// Under the address sanitizer everything comes from malloc, which it can watch.
+#if defined(__SANITIZE_ADDRESS__)
+static int mapped(int64_t bytes) { return (void)bytes, 0; }
+#else
+static int mapped(int64_t bytes) { return bytes >= 1 << 20; }
+#endif
+
+void *lathe_alloc(int64_t bytes) {
+    if (mapped(bytes)) {
+        void *p = mmap(0, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED) return 0;
+#ifdef MADV_HUGEPAGE
+        madvise(p, (size_t)bytes, MADV_HUGEPAGE);
+#endif
+        return p;
+    }
+    void *p = 0;
+    if (posix_memalign(&p, 64, bytes > 0 ? (size_t)bytes : 1)) return 0;
+    memset(p, 0, (size_t)bytes);
+    return p;
+}
+
+void lathe_free(void *p, int64_t bytes) {
+    if (mapped(bytes))
+        munmap(p, (size_t)bytes);
+    else
+        free(p);
+}
+
+enum { BLOCK = 1 << 20 }; // bytes of a copy that one task moves
+
+typedef struct {
+    char *dst;
+    const char *src;
+    int64_t bytes;
+} copy_args;
+
+static void copy_task(void *arg, int index, int worker) {
+    const copy_args *a = arg;
+    int64_t at = (int64_t)index * BLOCK, n = a->bytes - at < BLOCK ? a->bytes - at : BLOCK;
+    (void)worker;
+    if (a->src)
+        memmove(a->dst + at, a->src + at, (size_t)n);
+    else
+        memset(a->dst + at, 0, (size_t)n);
+}
+
+void lathe_copy(void *dst, const void *src, int64_t bytes) {
+    copy_args a = {dst, src, bytes};
+    lathe_parallel((int)((bytes + BLOCK - 1) / BLOCK), copy_task, &a);
+}
+
+void lathe_zero(void *dst, int64_t bytes) { lathe_copy(dst, 0, bytes); }
+
+// Parts fill 32 threads, within what the group of heads has.
+int64_t lathe_attention_parts(const lathe_attention_args *a) {
+    int64_t group = a->h / a->kv, tasks = a->nspans * a->kv, parts = tasks > 0 ? (32 + tasks - 1) / tasks : 1;
+    return parts < group ? parts : group;
+}
+
+int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
+    int64_t tile = LATHE_ATTENTION_TILE, d = a->d, padded = LATHE_PADDED(d);
+    if (!backward) return LATHE_FORWARD_FLOATS(d);
+    return tile * (2 * padded + 5 * d + 2 * tile) + 2 * a->longest * padded;
+}
+
+int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward) {
+    int64_t floats = lathe_threads() * lathe_attention_worker(a, backward), parts = lathe_attention_parts(a);
+    if (backward && parts > 1) floats += parts * 2 * a->nk * a->kv * a->d;
+    return floats;
+}

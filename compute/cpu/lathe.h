@@ -1,0 +1,241 @@
+// The C side of the CPU device: one argument struct and one entry point an operation. All pointers are C memory.
+#ifndef LATHE_H
+#define LATHE_H
+
+#include <stdint.h>
+
+#include "dtype.h"
+
+// Activations, in the order of compute.Act.
+enum { LATHE_SILU = 0, LATHE_GELU = 1, LATHE_GELU_TANH = 2, LATHE_RELU = 3 };
+
+typedef struct {
+    void *dst;
+    const void *src;
+    int dst_type, src_type;
+    int64_t n;
+} lathe_cast_args;
+
+typedef struct {
+    float *y;           // [n,c]
+    const void *table;  // [v,c] of type
+    const int32_t *ids; // [n], checked by the caller
+    int64_t n, c;
+    int type;
+    float scale;
+} lathe_embedding_args;
+
+typedef struct {
+    float *dtable;      // [v,c]
+    const float *dy;    // [n,c]
+    const int32_t *ids; // [n]
+    int64_t n, c;
+    float scale;
+} lathe_embedding_backward_args;
+
+typedef struct {
+    float *y;       // [n,c]
+    const float *x; // [n,c]
+    float *rstd;    // [n] or null
+    const float *w; // [c]
+    int64_t n, c;
+    float eps, offset;
+} lathe_rms_norm_args;
+
+typedef struct {
+    float *dx;             // [n,c]
+    const float *dy, *x;   // [n,c]
+    const float *rstd, *w; // [n], [c]
+    float *dw;             // [c] or null
+    int64_t n, c;
+    float offset;
+    int accumulate;
+} lathe_rms_norm_backward_args;
+
+typedef struct {
+    float *y;              // [n,c]
+    const float *x;        // [n,c]
+    float *mean, *rstd;    // [n] or null
+    const float *w, *bias; // [c]; bias or null
+    int64_t n, c;
+    float eps;
+} lathe_layer_norm_args;
+
+typedef struct {
+    float *dx;                     // [n,c]
+    const float *dy, *x;           // [n,c]
+    const float *mean, *rstd, *w;  // [n], [n], [c]
+    float *dw, *dbias;             // [c] or null
+    int64_t n, c;
+    int accumulate;
+} lathe_layer_norm_backward_args;
+
+typedef struct {
+    float *x;                 // [n,h,d]
+    const float *cosine, *sine; // [p,rotary/2]
+    const int32_t *positions; // [n], checked by the caller
+    int64_t n, h, d, rotary;
+    int interleaved, inverse;
+} lathe_rope_args;
+
+// A sequence's rows: queries from q_start, keys from k_start.
+typedef struct {
+    int64_t q_start, q_len, k_start, k_len;
+} lathe_span;
+
+typedef struct {
+    const lathe_span *spans;
+    int64_t nspans, longest, nq, nk, h, kv, d; // longest is the highest k_len of a span
+    float scale, softcap;
+    int64_t window, prefix;
+    const float *alibi; // [h] or null
+    int no_causal;
+    float *out;         // [nq,h,d], written by the forward and read by the backward pass
+    float *lse;         // [nq,h] or null, as out
+    const float *q, *k, *v;
+    const float *dout;  // [nq,h,d], from here on for the backward pass only
+    float *dq, *dk, *dv;
+    float *scratch;     // lathe_attention_scratch floats
+} lathe_attention_args;
+
+typedef struct {
+    float *y;              // [n]
+    const float *gate, *up; // [n]
+    int64_t n;
+    int act;
+} lathe_gated_args;
+
+typedef struct {
+    float *dgate, *dup;          // [n]
+    const float *dy, *gate, *up; // [n]
+    int64_t n;
+    int act;
+} lathe_gated_backward_args;
+
+typedef struct {
+    float *y;       // [n]
+    const float *x; // [n]
+    int64_t n;
+    int act;
+} lathe_activation_args;
+
+typedef struct {
+    float *dx;           // [n]
+    const float *dy, *x; // [n]
+    int64_t n;
+    int act;
+} lathe_activation_backward_args;
+
+typedef struct {
+    float *y;       // [n]
+    const float *x; // [n]
+    int64_t n;
+    uint64_t threshold; // kept when the draw is at least this
+    float scale;        // of kept elements
+    uint64_t seed, stream;
+    int accumulate;
+} lathe_dropout_args;
+
+typedef struct {
+    float *y;           // [n]
+    const float *a, *b; // [n]
+    int64_t n;
+    float scale;
+} lathe_add_args;
+
+// Turns rows of logits [n,v] into log-probabilities of the labels and, where grad is set, into gradients in place.
+typedef struct {
+    float *logits;         // [n,v]
+    const int32_t *labels; // [n], each in [0,v)
+    float *logprobs;       // [n]
+    int64_t n, v;
+    float softcap, grad_scale;
+    int grad;
+} lathe_cross_entropy_args;
+
+typedef struct {
+    float *param;
+    const float *grad;
+    float *m, *v;
+    int64_t n;
+    float decay; // 1 - lr·weight_decay
+} lathe_adamw_tensor;
+
+typedef struct {
+    const lathe_adamw_tensor *tensors;
+    int64_t ntensors;
+    float one_minus_beta1, beta2, one_minus_beta2; // each rounded once, from double
+    float step_size, sqrt_correction2, eps;        // lr/(1-β1ᵗ), √(1-β2ᵗ)
+    float grad_scale;
+} lathe_adamw_args;
+
+// Sums of squares of blocks of LATHE_NORM_BLOCK elements, in double.
+enum { LATHE_NORM_BLOCK = 16384 };
+typedef struct {
+    const float *x;
+    int64_t n;
+    double *partial; // [⌈n/LATHE_NORM_BLOCK⌉]
+} lathe_square_sum_args;
+
+// For each block of LATHE_NORM_BLOCK elements the first index that is no finite number, or -1.
+typedef struct {
+    const float *x;
+    int64_t n;
+    int64_t *found; // [⌈n/LATHE_NORM_BLOCK⌉]
+} lathe_non_finite_args;
+
+// Every operation that is compiled once per tier, as X(name).
+#define LATHE_OPERATIONS(X)                                                                                            \
+    X(cast)                                                                                                            \
+    X(embedding)                                                                                                       \
+    X(embedding_backward)                                                                                              \
+    X(rms_norm)                                                                                                        \
+    X(rms_norm_backward)                                                                                               \
+    X(layer_norm)                                                                                                      \
+    X(layer_norm_backward)                                                                                             \
+    X(rope)                                                                                                            \
+    X(attention)                                                                                                       \
+    X(attention_backward)                                                                                              \
+    X(gated)                                                                                                           \
+    X(gated_backward)                                                                                                  \
+    X(activation)                                                                                                      \
+    X(activation_backward)                                                                                             \
+    X(dropout)                                                                                                         \
+    X(add)                                                                                                             \
+    X(cross_entropy)                                                                                                   \
+    X(adamw)                                                                                                           \
+    X(square_sum)                                                                                                      \
+    X(non_finite)
+
+typedef lathe_attention_args lathe_attention_backward_args;
+
+#define LATHE_DECLARE(name) void lathe_##name(const lathe_##name##_args *);
+LATHE_OPERATIONS(LATHE_DECLARE)
+
+// One tier's kernels.
+typedef struct {
+#define LATHE_FIELD(name) void (*name)(const lathe_##name##_args *);
+    LATHE_OPERATIONS(LATHE_FIELD)
+} lathe_kernels;
+
+extern const lathe_kernels lathe_kernels_plain, lathe_kernels_avx2, lathe_kernels_avx512;
+
+// Zeroed memory aligned to 64 bytes, or null; lathe_free wants the same size.
+void *lathe_alloc(int64_t bytes);
+void lathe_free(void *, int64_t bytes);
+void lathe_copy(void *dst, const void *src, int64_t bytes);
+void lathe_zero(void *dst, int64_t bytes);
+
+// Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker of a
+// forward pass wants.
+enum { LATHE_ATTENTION_TILE = 64 };
+#define LATHE_PADDED(d) (((d) + 15) / 16 * 16)
+#define LATHE_FORWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (LATHE_PADDED(d) + 4 * (d) + LATHE_ATTENTION_TILE))
+
+// Into how many parts a backward pass divides the query heads that share a key head: a function of the shape alone.
+int64_t lathe_attention_parts(const lathe_attention_args *);
+// Floats of scratch for one worker, and for all of an operation.
+int64_t lathe_attention_worker(const lathe_attention_args *, int backward);
+int64_t lathe_attention_scratch(const lathe_attention_args *, int backward);
+
+#endif

@@ -1,0 +1,203 @@
+// A vector of floats for the tier being compiled: the few operations that the kernels need, each one instruction or a
+// handful. Included once by each tier_*.c, which sets LATHE_TIER and the compiler's target first. Arithmetic uses the
+// compiler's vector operators; the plain tier is four lanes that any processor's compiler can map.
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#if LATHE_TIER == 2
+#include <immintrin.h>
+#define LANES 16
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __mmask16 vm;
+
+#define tail_mask(n) ((__mmask16)((1u << (n)) - 1))
+INLINE vf v_set(float x) { return _mm512_set1_ps(x); }
+INLINE vi v_iset(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE vi v_iota(void) { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+INLINE void v_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
+INLINE vi v_iload(const int32_t *p) { return _mm512_loadu_si512(p); }
+INLINE vf v_load_head(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(tail_mask(n), p); }
+INLINE void v_store_head(float *p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, tail_mask(n), x); }
+INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+INLINE vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+INLINE vf v_abs(vf a) { return _mm512_abs_ps(a); }
+INLINE vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+INLINE vm v_ile(vi a, vi b) { return _mm512_cmple_epi32_mask(a, b); }
+INLINE vm m_and(vm a, vm b) { return a & b; }
+INLINE vm m_or(vm a, vm b) { return a | b; }
+INLINE vm m_not(vm a) { return (__mmask16)~a; }
+INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+INLINE vf v_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
+INLINE vf v_widen_bf16(const uint16_t *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)), 16));
+}
+INLINE vf v_widen_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p)); }
+
+#elif LATHE_TIER == 1
+#include <immintrin.h>
+#define LANES 8
+typedef __m256 vf;
+typedef __m256i vi;
+typedef __m256 vm;
+
+INLINE __m256i tail_mask(int64_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+INLINE vf v_set(float x) { return _mm256_set1_ps(x); }
+INLINE vi v_iset(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE vi v_iota(void) { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+INLINE void v_store(float *p, vf x) { _mm256_storeu_ps(p, x); }
+INLINE vi v_iload(const int32_t *p) { return _mm256_loadu_si256((const void *)p); }
+INLINE vf v_load_head(const float *p, int64_t n) { return _mm256_maskload_ps(p, tail_mask(n)); }
+INLINE void v_store_head(float *p, vf x, int64_t n) { _mm256_maskstore_ps(p, tail_mask(n), x); }
+INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+INLINE vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+INLINE vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+INLINE vm v_ile(vi a, vi b) {
+    return _mm256_castsi256_ps(_mm256_xor_si256(_mm256_cmpgt_epi32(a, b), _mm256_set1_epi32(-1)));
+}
+INLINE vm m_and(vm a, vm b) { return _mm256_and_ps(a, b); }
+INLINE vm m_or(vm a, vm b) { return _mm256_or_ps(a, b); }
+INLINE vm m_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
+INLINE vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+// a·2ⁿ in two steps, so that n down to -252 passes through the denormals.
+INLINE vf v_scale2(vf a, vf n) {
+    __m256i e = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(e, 1), bias = _mm256_set1_epi32(127);
+    __m256i p = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    __m256i q = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(e, half), bias), 23);
+    return a * _mm256_castsi256_ps(p) * _mm256_castsi256_ps(q);
+}
+INLINE vf v_widen_bf16(const uint16_t *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16));
+}
+INLINE vf v_widen_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p)); }
+
+#else
+#define LANES 4
+typedef float vf __attribute__((vector_size(16)));
+typedef int32_t vi __attribute__((vector_size(16)));
+typedef vi vm;
+
+INLINE vf v_set(float x) { return (vf){x, x, x, x}; }
+INLINE vi v_iset(int32_t x) { return (vi){x, x, x, x}; }
+INLINE vi v_iota(void) { return (vi){0, 1, 2, 3}; }
+INLINE vf v_load(const float *p) {
+    vf x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+INLINE void v_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
+INLINE vi v_iload(const int32_t *p) {
+    vi x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+INLINE vf v_load_head(const float *p, int64_t n) {
+    vf x = v_set(0);
+    for (int i = 0; i < n && i < LANES; i++) x[i] = p[i];
+    return x;
+}
+INLINE void v_store_head(float *p, vf x, int64_t n) {
+    for (int i = 0; i < n && i < LANES; i++) p[i] = x[i];
+}
+INLINE vm v_lt(vf a, vf b) { return a < b; }
+INLINE vm v_ile(vi a, vi b) { return a <= b; }
+INLINE vm m_and(vm a, vm b) { return a & b; }
+INLINE vm m_or(vm a, vm b) { return a | b; }
+INLINE vm m_not(vm a) { return ~a; }
+INLINE vf v_select(vm m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf v_max(vf a, vf b) { return v_select(a > b, a, b); }
+INLINE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
+INLINE vf v_abs(vf a) { return (vf)((vi)a & v_iset(0x7fffffff)); }
+INLINE vf v_sqrt(vf a) {
+    for (int i = 0; i < LANES; i++) a[i] = sqrtf(a[i]);
+    return a;
+}
+// Adding 1.5·2²³ rounds to the nearest integer for |a| < 2²².
+INLINE vf v_round(vf a) {
+    volatile vf magic = v_set(12582912.0f);
+    vf m = magic;
+    return (a + m) - m;
+}
+INLINE vf v_scale2(vf a, vf n) {
+    vi e = __builtin_convertvector(n, vi), half = e >> 1;
+    return a * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
+}
+INLINE vf v_widen_bf16(const uint16_t *p) {
+    return (vf)((vi){p[0], p[1], p[2], p[3]} << 16);
+}
+#endif
+
+INLINE vf v_zero(void) { return v_set(0); }
+
+// The first min(n, LANES) floats, zeros after them.
+INLINE vf v_get(const float *p, int64_t n) { return n >= LANES ? v_load(p) : v_load_head(p, n); }
+INLINE void v_put(float *p, vf x, int64_t n) {
+    if (n >= LANES)
+        v_store(p, x);
+    else
+        v_store_head(p, x, n);
+}
+
+// The sum of the lanes, as a tree.
+INLINE float v_sum(vf x) {
+    float lane[LANES];
+    v_store(lane, x);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+INLINE float v_highest(vf x) {
+    float lane[LANES];
+    v_store(lane, x);
+    for (int i = 1; i < LANES; i++) lane[0] = lane[i] > lane[0] ? lane[i] : lane[0];
+    return lane[0];
+}
+
+// eˣ within 2 ulp (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below -103.98, infinity above 88.73; NaN stays.
+INLINE vf v_exp(vf x) {
+    vf y = v_select(v_lt(v_set(89.0f), x), v_set(89.0f), x);
+    y = v_select(v_lt(y, v_set(-104.5f)), v_set(-104.5f), y);
+    vf n = v_round(y * v_set(1.44269504088896341f));
+    vf r = v_fma(n, v_set(-0.693359375f), y);
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    vf p = v_set(1.9875691500e-4f);
+    p = v_fma(p, r, v_set(1.3981999507e-3f));
+    p = v_fma(p, r, v_set(8.3334519073e-3f));
+    p = v_fma(p, r, v_set(4.1665795894e-2f));
+    p = v_fma(p, r, v_set(1.6666665459e-1f));
+    p = v_fma(p, r, v_set(5.0000001201e-1f));
+    p = v_fma(p, r * r, r) + v_set(1.0f);
+    return v_scale2(p, n);
+}
+
+// tanh within 3 ulp: Cephes' polynomial near zero, 1 - 2/(e²ˣ+1) elsewhere.
+INLINE vf v_tanh(vf x) {
+    vf z = x * x;
+    vf p = v_set(-5.70498872745e-3f);
+    p = v_fma(p, z, v_set(2.06390887954e-2f));
+    p = v_fma(p, z, v_set(-5.37397155531e-2f));
+    p = v_fma(p, z, v_set(1.33314422036e-1f));
+    p = v_fma(p, z, v_set(-3.33332819422e-1f));
+    p = v_fma(p * z, x, x);
+    vf far = v_set(1.0f) - v_set(2.0f) / (v_exp(x + x) + v_set(1.0f));
+    return v_select(v_lt(v_abs(x), v_set(0.625f)), p, far);
+}
