@@ -214,7 +214,7 @@ func conversationPreview(d *document, list int32, tags *Tags) (parts []string) {
 
 // oneLine joins parts by spaces, collapses white space and cuts to n runes.
 func oneLine(n int, parts ...string) string {
-	var b strings.Builder
+	var line []rune
 	space := false
 	for _, part := range parts {
 		for _, c := range part {
@@ -222,20 +222,17 @@ func oneLine(n int, parts ...string) string {
 				space = true
 				continue
 			}
-			if space && b.Len() > 0 {
-				b.WriteByte(' ')
-				n--
+			if space && len(line) > 0 {
+				line = append(line, ' ')
 			}
 			space = false
-			if n--; n <= 0 {
-				b.WriteRune('…')
-				return b.String()
+			if line = append(line, c); len(line) > n {
+				return string(append(line[:max(n-1, 0)], '…'))
 			}
-			b.WriteRune(c)
 		}
 		space = true
 	}
-	return b.String()
+	return string(line)
 }
 
 // RowError says why a row cannot be used.
