@@ -21,6 +21,9 @@ type Options struct {
 	// Device is what OpenDevice gets: auto, cpu, cuda or cuda:N.
 	Device     string
 	OpenDevice func(spec string) (compute.Device, error)
+	// OnEvent, when set, hears every event in order, on the session's goroutine: what prints lines. It must not call the
+	// session and should not dawdle.
+	OnEvent func(Event)
 }
 
 // Session is an open workspace. Its methods may be called from any goroutine.
@@ -41,7 +44,7 @@ type Session struct {
 
 	// The rest belongs to the session's goroutine.
 	pending []Event // to be journalled together
-	nextID  int64
+	lastID  int64
 	broken  error // why the journal cannot be written any more
 }
 
@@ -56,7 +59,7 @@ func Open(o Options) (*Session, error) {
 		options: o, store: st, queue: newQueue(), ended: make(chan struct{}), listeners: map[*Listener]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := st.replay(func(e Event) error { s.view.Apply(e); s.nextID = max(s.nextID, e.Seq); return nil }); err != nil {
+	if err := st.replay(func(e Event) error { s.view.Apply(e); return nil }); err != nil {
 		st.close()
 		return nil, err
 	}
@@ -189,6 +192,9 @@ func (s *Session) flush() {
 	defer s.mu.Unlock()
 	for _, e := range events {
 		s.view.Apply(e)
+		if s.options.OnEvent != nil {
+			s.options.OnEvent(e)
+		}
 	}
 	s.wakeAll()
 }
@@ -245,8 +251,9 @@ func (s *Session) handle(c Command) error {
 	return fmt.Errorf("unknown command %T", c)
 }
 
-// newID is a number that no play or run of this workspace has had.
+// newID is a number that no play or run of this workspace has had: the time in microseconds, so that two processes in one
+// workspace do not meet either.
 func (s *Session) newID() int64 {
-	s.nextID++
-	return s.nextID
+	s.lastID = max(s.lastID+1, time.Now().UnixMicro())
+	return s.lastID
 }

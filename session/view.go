@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -37,6 +38,9 @@ type View struct {
 	Exports             []Exported
 	Memory              MemorySampled
 	Log                 []LogLine
+
+	// shelf keeps what is known of datasets that were on screen before, by path; replaced, never changed.
+	shelf map[string]DataView
 }
 
 // DataView is the dataset on screen.
@@ -167,7 +171,9 @@ func (v *View) Apply(e Event) {
 		v.Config, v.ConfigPath, v.Plan, v.PlanErr = &b.Config, b.Path, nil, ""
 	case Forecast:
 		v.Plan, v.PlanErr = b.Plan, b.Err
-	case DataOpened, DataIndexed, LintStarted, LintProgress, Linted, Labelled:
+	case DataOpened:
+		v.openData(b.Path)
+	case DataIndexed, LintStarted, LintProgress, Linted, Labelled:
 		v.Data.apply(b)
 	case RunCreated:
 		v.startRun(e, b)
@@ -207,10 +213,20 @@ func (v *View) startRun(e Event, b RunCreated) {
 	v.Reports, v.Exports = nil, nil
 }
 
+// openData puts a dataset on screen and the one before on the shelf; labels and findings come back with their dataset.
+func (v *View) openData(path string) {
+	shelf := maps.Clone(v.shelf)
+	if shelf == nil {
+		shelf = map[string]DataView{}
+	}
+	shelf[v.Data.Path] = v.Data
+	known := shelf[path]
+	v.shelf = shelf
+	v.Data = DataView{Path: path, Labels: known.Labels, Undo: known.Undo, Findings: known.Findings, Summary: known.Summary}
+}
+
 func (d *DataView) apply(body Body) {
 	switch b := body.(type) {
-	case DataOpened:
-		*d = DataView{Path: b.Path}
 	case DataIndexed:
 		d.Rows, d.Part, d.Indexed, d.Err = b.Rows, b.Part, b.Done, b.Err
 	case LintStarted:
@@ -231,9 +247,9 @@ func (d *DataView) apply(body Body) {
 
 // label sets a row's label in a copy of the map, for a View taken before must stay as it was.
 func (d *DataView) label(b Labelled) {
-	labels := make(map[int]string, len(d.Labels)+1)
-	for row, label := range d.Labels {
-		labels[row] = label
+	labels := maps.Clone(d.Labels)
+	if labels == nil {
+		labels = map[int]string{}
 	}
 	if b.Label == "" {
 		delete(labels, b.Row)
