@@ -12,7 +12,7 @@ type Glyphs struct {
 	Space, Newline, Tab                            string // white space made visible
 	BarFull, BarHalf, BarTrack                     string // progress
 	Thumb, Rail                                    string // scroll bar
-	Grid, Crosshair                                string // chart: horizontal dots, vertical line
+	GridV, Crosshair                               string // chart: line of a marker, of the crosshair
 	Pause, Resume, Checkpoint, Eval, Note, Missing string // chart markers; Missing is NaN or Inf
 	Swatch                                         string // legend sample of a line
 	Fills                                          [6]string
@@ -30,7 +30,7 @@ var unicodeGlyphs = Glyphs{
 	Space: "·", Newline: "⏎", Tab: "→",
 	BarFull: "━", BarHalf: "╸", BarTrack: "─",
 	Thumb: "┃", Rail: "│",
-	Grid: "┈", Crosshair: "│",
+	GridV: "┊", Crosshair: "│",
 	Pause: "‖", Resume: "▸", Checkpoint: "◆", Eval: "○", Note: "▾", Missing: "×",
 	Swatch:  "━",
 	Fills:   [6]string{"█", "█", "█", "█", "█", "█"},
@@ -51,7 +51,7 @@ var asciiGlyphs = Glyphs{
 	Space: ".", Newline: "$", Tab: ">",
 	BarFull: "=", BarHalf: "-", BarTrack: ".",
 	Thumb: "#", Rail: "|",
-	Grid: ".", Crosshair: "|",
+	GridV: ":", Crosshair: "|",
 	Pause: "P", Resume: "R", Checkpoint: "C", Eval: "E", Note: "!", Missing: "x",
 	Swatch:  "=",
 	Fills:   [6]string{"#", "=", "+", "%", "o", "x"},

@@ -54,9 +54,9 @@ var dark = Palette{
 		Select:   {0x2b3240, brightBlack, 0},
 		Cursor:   {0xe39a5f, yellow, 0},
 		TrainedA: {0x16301f, ansiDefault, 0},
-		TrainedB: {0x1e3f2a, ansiDefault, Underline},
+		TrainedB: {0x1e3f2a, ansiDefault, 0},
 		MaskedA:  {0x1a1e24, ansiDefault, 0},
-		MaskedB:  {0x23282f, ansiDefault, Underline},
+		MaskedB:  {0x23282f, ansiDefault, 0},
 
 		Text:     {0xd5d9e0, ansiDefault, 0},
 		Muted:    {0x939bab, white, 0},
@@ -107,9 +107,9 @@ var light = Palette{
 		Select:   {0xdfe5ef, white, 0},
 		Cursor:   {0x9c4a12, yellow, 0},
 		TrainedA: {0xdff2e1, ansiDefault, 0},
-		TrainedB: {0xcbe8cf, ansiDefault, Underline},
+		TrainedB: {0xcbe8cf, ansiDefault, 0},
 		MaskedA:  {0xf3f2ee, ansiDefault, 0},
-		MaskedB:  {0xe8e6e1, ansiDefault, Underline},
+		MaskedB:  {0xe8e6e1, ansiDefault, 0},
 
 		Text:     {0x2a2e36, ansiDefault, 0},
 		Muted:    {0x5a6170, brightBlack, 0},

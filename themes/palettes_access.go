@@ -11,9 +11,9 @@ var colorblind = Palette{
 		Select:   {0x2b3240, brightBlack, 0},
 		Cursor:   {0xf0e442, brightYellow, 0},
 		TrainedA: {0x122c40, ansiDefault, 0},
-		TrainedB: {0x193b55, ansiDefault, Underline},
+		TrainedB: {0x193b55, ansiDefault, 0},
 		MaskedA:  {0x1a1e24, ansiDefault, 0},
-		MaskedB:  {0x23282f, ansiDefault, Underline},
+		MaskedB:  {0x23282f, ansiDefault, 0},
 
 		Text:     {0xdde1e7, ansiDefault, 0},
 		Muted:    {0x98a0af, white, 0},
@@ -66,9 +66,9 @@ var contrast = Palette{
 		Select:   {0x003a8c, blue, 0},
 		Cursor:   {0xffff00, brightYellow, 0},
 		TrainedA: {0x003d10, ansiDefault, 0},
-		TrainedB: {0x005518, ansiDefault, Underline},
+		TrainedB: {0x005518, ansiDefault, 0},
 		MaskedA:  {0x181818, ansiDefault, 0},
-		MaskedB:  {0x2a2a2a, ansiDefault, Underline},
+		MaskedB:  {0x2a2a2a, ansiDefault, 0},
 
 		Text:     {0xffffff, brightWhite, 0},
 		Muted:    {0xd0d0d0, white, 0},
@@ -115,9 +115,8 @@ var contrast = Palette{
 var mono = Palette{
 	Name: "mono", Doc: "no colour: bold, dim, underline, reverse", Dark: true, Mono: true,
 	Inks: [NumTokens]Ink{
-		Select:   {Attr: Reverse},
-		Cursor:   {Attr: Reverse | Bold},
-		TrainedB: {},
+		Select: {Attr: Reverse},
+		Cursor: {Attr: Reverse | Bold},
 
 		Muted: {Attr: Dim}, Faint: {Attr: Dim}, Title: {Attr: Bold}, Accent: {Attr: Bold},
 		Good: {Attr: Bold}, Warn: {Attr: Bold}, Bad: {Attr: Bold | Reverse},

@@ -98,11 +98,6 @@ func (t *Theme) build(tok Token) {
 			t.fg[tok] = strings.Join(ansi.Style{}.ForegroundColor(c), ";")
 			t.bg[tok] = strings.Join(ansi.Style{}.BackgroundColor(c), ";")
 		}
-		// Attributes of a background stand in for shades that the terminal
-		// lacks; with 256 colours and more the shades are there.
-		if tok < Text && t.profile > colorprofile.ANSI {
-			t.attr[tok] = 0
-		}
 	}
 	if tok < Text || tok >= Heat0 && tok <= Heat7 {
 		st = st.Background(t.colors[tok])

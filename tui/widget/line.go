@@ -40,6 +40,16 @@ func (l *Line) Add(p themes.Pen, s string) *Line {
 	return l.put(p, s, w)
 }
 
+// AddSafe appends text that is sanitised and known to be w cells wide, as far
+// as it fits.
+func (l *Line) AddSafe(p themes.Pen, s string, w int) *Line {
+	if w > l.Left() {
+		s = Truncate(s, l.Left(), "")
+		w = Width(s)
+	}
+	return l.put(p, s, w)
+}
+
 // Field appends text in a field of exactly w cells, cut with an ellipsis.
 func (l *Line) Field(p themes.Pen, s string, w int, a Align) *Line {
 	w = min(w, l.Left())
