@@ -3,6 +3,9 @@ package trainer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
 
 	"lathe/datasets"
 	"lathe/model"
@@ -12,14 +15,28 @@ import (
 var ErrEnded = errors.New("the run has ended")
 
 // Control steers a run from other goroutines. Its methods return at once, but for Do; they take effect at the next border
-// between two optimiser steps. The zero value is not usable: see [NewControl].
+// between two optimiser steps. A Control belongs to one run; see [NewControl].
 type Control struct {
-	jobs chan job
+	mu    sync.Mutex
+	want  wishes
+	wake  chan struct{} // capacity 1: something is wanted
+	jobs  chan job
+	ended chan struct{}
+	once  sync.Once
+}
+
+// wishes are what was asked for since the last border.
+type wishes struct {
+	pause bool // stays until Resume
+	save  bool
+	stop  bool
+	keep  bool // stop with a checkpoint
 }
 
 type job struct {
+	ctx  context.Context
 	run  func(*Live) error
-	done chan error
+	done chan error // capacity 1
 }
 
 // Live is what a job of [Control.Do] may use while it runs. It may generate, score and evaluate with it; it must not keep the
@@ -39,19 +56,72 @@ type Live struct {
 }
 
 // NewControl returns the steering of one run.
-func NewControl() *Control { return &Control{jobs: make(chan job)} }
+func NewControl() *Control {
+	return &Control{wake: make(chan struct{}, 1), jobs: make(chan job), ended: make(chan struct{})}
+}
 
 // Pause asks the run to wait at the next border.
-func (c *Control) Pause() {}
+func (c *Control) Pause() { c.wish(func(w *wishes) { w.pause = true }) }
 
-// Resume lets a paused run go on.
-func (c *Control) Resume() {}
+// Resume lets a paused run go on, and takes back a Pause that has not taken effect yet.
+func (c *Control) Resume() { c.wish(func(w *wishes) { w.pause = false }) }
 
-// Save asks for a checkpoint at the next border.
-func (c *Control) Save() {}
+// Save asks for a checkpoint at the next border, or at once while paused.
+func (c *Control) Save() { c.wish(func(w *wishes) { w.save = true }) }
 
-// Stop ends the run at the next border, with or without a checkpoint.
-func (c *Control) Stop(save bool) {}
+// Stop ends the run at the next border, or at once while paused; with save, a checkpoint and the final state are written.
+func (c *Control) Stop(save bool) { c.wish(func(w *wishes) { w.stop, w.keep = true, save }) }
 
-// Do runs a job on the training goroutine, at the next border or at once while the run is paused, and waits for it.
-func (c *Control) Do(ctx context.Context, run func(*Live) error) error { return nil }
+func (c *Control) wish(change func(*wishes)) {
+	c.mu.Lock()
+	change(&c.want)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default: // already awake
+	}
+}
+
+// take returns what is wanted; a save is taken once, a pause and a stop stay.
+func (c *Control) take() wishes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.want
+	c.want.save = false
+	return w
+}
+
+// Do runs a job on the training goroutine, at the next border or at once while the run is paused, and waits for its end.
+// A job that panics returns an error; the run goes on. When ctx ends before the job began, Do gives up.
+func (c *Control) Do(ctx context.Context, run func(*Live) error) error {
+	j := job{ctx: ctx, run: run, done: make(chan error, 1)}
+	select {
+	case c.jobs <- j:
+	case <-c.ended:
+		return ErrEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-j.done
+}
+
+// end refuses later jobs.
+func (c *Control) end() { c.once.Do(func() { close(c.ended) }) }
+
+// do runs one job. What it leaves undone on the device must not become the next step's error.
+func (r *Run) do(j job) {
+	j.done <- func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("a job panicked: %v\n%s", p, debug.Stack())
+			}
+			if syncErr := r.dev.Sync(); err == nil {
+				err = syncErr
+			}
+		}()
+		if err := j.ctx.Err(); err != nil {
+			return err
+		}
+		return j.run(r.live())
+	}()
+}

@@ -3,8 +3,13 @@ package trainer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"lathe/compute"
+	"lathe/datasets"
 	"lathe/model"
 )
 
@@ -18,19 +23,263 @@ type Options struct {
 	StopAfter int
 	// Files is the model, already open (or embedded); else Prepare opens model_name_or_path. The caller closes it.
 	Files *model.Files
-	// Progress, when set, hears of long work before the first step: "read", "load" and so on; total is -1 when unknown.
+	// PauseOnSaveError makes a run whose checkpoint cannot be written wait for a Resume, where it else fails.
+	PauseOnSaveError bool
+	// Progress, when set, hears of long work before the first step: "read train_file", "load model" and so on; total is -1
+	// when it is not known yet.
 	Progress func(stage string, done, total int64)
 }
 
 // Run is a prepared run: its data are read and checked, its model is loaded, its memory reserved.
 type Run struct {
-	config Config
-	plan   Plan
+	config     Config
+	plan       Plan
+	course     course
+	corpus     *corpus
+	loader     *datasets.Loader
+	evaluation *datasets.Loader // nil without validation rows
+	files      *model.Files
+	ownFiles   bool
+	resumed    resumed
+	stopAfter  int
+
+	pauseOnSaveError bool
+
+	dev       compute.Device
+	base      *model.Model
+	model     *model.Model // with the adapter
+	adapter   *model.Adapter
+	optimizer *optimizer
+	output    *outputFolder
+
+	// of the training goroutine
+	state     state
+	savedStep int // step of the checkpoint written last, -1 for none
+	control   *Control
+	emit      func(Event)
+	began     time.Time
+	clock     clock
+	lossSum   float64
+	stepsHere int
 }
 
-// Prepare does all that can fail for want of data, memory or disk.
-func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) (*Run, error) {
-	return nil, errors.New("prepare run: not built yet")
+// ErrMemory marks a run that does not fit into the device's memory.
+var ErrMemory = errors.New("memory")
+
+// Prepare does all that can fail for want of data, memory or disk: it reads, checks and tokenises the rows, claims
+// output_dir, loads the model and the adapter, and reserves the memory of the largest step.
+func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) (_ *Run, err error) {
+	r, err := readRun(ctx, cfg, Environment{Device: dev.Info()}, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	r.dev = dev
+	if !r.plan.Fits {
+		return nil, r.plan.memoryError()
+	}
+	var from state
+	if opts.Resume != "" {
+		if from, err = r.findResume(opts.Resume); err != nil {
+			return nil, err
+		}
+	}
+	if r.output, err = claimOutput(r.config.OutputDir, opts.Resume == "", r.plan.CheckpointSize); err != nil {
+		return nil, err
+	}
+	r.plan.Notices = append(r.plan.Notices, r.output.notices...)
+	if err := r.load(ctx, opts); err != nil {
+		return nil, err
+	}
+	if opts.Resume != "" {
+		if err := r.restore(from); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// readRun does what needs no device: the data, the loaders, the schedule and the plan.
+func readRun(ctx context.Context, cfg Config, env Environment, opts Options) (_ *Run, err error) {
+	if opts.MaxSteps < 0 || opts.StopAfter < 0 {
+		return nil, faultf(0, "max-steps and stop-after count steps: give 1 or more")
+	}
+	if opts.MaxSteps > 0 {
+		cfg.MaxSteps = opts.MaxSteps
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if opts.Progress == nil {
+		opts.Progress = func(string, int64, int64) {}
+	}
+	r := &Run{config: cfg, files: opts.Files, stopAfter: opts.StopAfter, pauseOnSaveError: opts.PauseOnSaveError, savedStep: -1}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.closeFiles())
+		}
+	}()
+	if r.files == nil {
+		if r.files, err = model.Open(cfg.ModelNameOrPath); err != nil {
+			return nil, fmt.Errorf("model_name_or_path: %w", err)
+		}
+		r.ownFiles = true
+	}
+	if r.corpus, err = readData(ctx, cfg, r.files, opts.Progress); err != nil {
+		return nil, err
+	}
+	r.makeLoaders()
+	r.course = newCourse(cfg, r.loader.StepsPerEpoch())
+	r.deviceNotices(env.Device)
+	if err := r.forecast(env); err != nil {
+		return nil, err
+	}
+	return r, r.fingerprint(env.Device)
+}
+
+func (r *Run) makeLoaders() {
+	c := r.config
+	length := r.corpus.encoder.MaxSeqLength
+	r.loader = datasets.NewLoader(r.corpus.train, datasets.LoaderConfig{
+		BatchSize: c.BatchSize, GradAccum: c.GradAccum, Packing: c.Packing, MaxSeqLength: length, Shuffle: c.Shuffle, Seed: c.DataSeed,
+	})
+	if len(r.corpus.validation) > 0 {
+		size := c.EvalBatchSize
+		if size == 0 {
+			size = c.BatchSize
+		}
+		r.evaluation = datasets.NewLoader(r.corpus.validation, datasets.LoaderConfig{BatchSize: size, GradAccum: 1})
+	}
+}
+
+func (r *Run) fingerprint(device compute.Info) error {
+	weights, err := fingerprintModel(r.files)
+	if err != nil {
+		return err
+	}
+	r.state = state{
+		Version: stateVersion, Steps: r.plan.Steps, StepsPerEpoch: r.plan.StepsPerEpoch, Config: r.config,
+		Device: strings.TrimSpace(device.Name + " " + device.Tier),
+		Fingerprints: fingerprints{
+			Train:      fingerprintSamples(r.corpus.train),
+			Validation: fingerprintSamples(r.corpus.validation),
+			Model:      weights,
+		},
+	}
+	return nil
+}
+
+// findResume finds the checkpoint to go on from and makes sure that going on is the same run.
+func (r *Run) findResume(path string) (s state, err error) {
+	if r.resumed, err = findCheckpoint(path); err != nil {
+		return state{}, err
+	}
+	if s, err = readState(r.resumed.path); err != nil {
+		return state{}, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	return s, r.checkResume(s)
+}
+
+// load puts weights, adapter, gradients, moments and workspace into the device's memory.
+func (r *Run) load(ctx context.Context, opts Options) (err error) {
+	files := r.files
+	full := r.config.Method == MethodFull
+	if full && r.resumed.path != "" {
+		if files, err = model.Open(r.resumed.path); err != nil {
+			return fmt.Errorf("%w: %w", ErrResume, err)
+		}
+		defer func() { err = errors.Join(err, files.Close()) }()
+	}
+	progress := func(done, total int64) {
+		if opts.Progress != nil {
+			opts.Progress("load model", done, total)
+		}
+	}
+	r.dev.ResetPeak()
+	if r.base, err = model.Load(r.dev, files, r.loadOptions(r.dev.Info()), progress); err != nil {
+		return fmt.Errorf("model_name_or_path: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.model = r.base
+	if full {
+		if err := r.base.TrainAll(); err != nil {
+			return fmt.Errorf("train all weights: %w", err)
+		}
+	} else if err := r.loadAdapter(); err != nil {
+		return err
+	}
+	if r.optimizer, err = newOptimizer(r.dev, r.model.Trainable(), r.config.WeightDecay); err != nil {
+		return err
+	}
+	maxTokens, maxSeqs, maxLen := r.bounds()
+	if err := r.model.Reserve(maxTokens, maxSeqs, maxLen, true); err != nil {
+		return fmt.Errorf("reserve workspace: %w", err)
+	}
+	return r.dev.Sync()
+}
+
+// loadAdapter makes a new adapter, or reads that of the checkpoint, or the one to go on from.
+func (r *Run) loadAdapter() (err error) {
+	switch {
+	case r.resumed.path != "":
+		r.adapter, err = model.LoadAdapter(r.base, r.resumed.path)
+	case r.config.AdapterNameOrPath != "":
+		if r.adapter, err = model.LoadAdapter(r.base, r.config.AdapterNameOrPath); err != nil {
+			return fmt.Errorf("adapter_name_or_path: %w", err)
+		}
+		r.adapterNotices()
+	default:
+		r.adapter, err = model.NewLoRA(r.base, r.loraConfig(), uint64(r.config.Seed))
+	}
+	if err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	r.model = r.base.With(r.adapter)
+	return nil
+}
+
+// adapterNotices tells where the adapter that training goes on from is not what run.yaml describes: its own shape holds.
+func (r *Run) adapterNotices() {
+	own, want := r.adapter.Config(), r.loraConfig()
+	for _, d := range []struct {
+		key       string
+		own, want any
+	}{{"r", own.R, want.R}, {"lora_alpha", own.Alpha, want.Alpha}, {"use_rslora", own.RSLoRA, want.RSLoRA}, {"lora_dropout", own.Dropout, want.Dropout}} {
+		if d.own != d.want {
+			r.notice(fmt.Sprintf("lora.%s is %v in run.yaml, %v in the adapter it goes on from: the adapter's holds", d.key, d.want, d.own))
+		}
+	}
+}
+
+// loraConfig gives PEFT's configuration in the model's words. A single text is "all-linear", one name, or a regular
+// expression, as PEFT reads it.
+func (r *Run) loraConfig() model.LoRAConfig {
+	c := r.config.LoRA
+	target := model.TargetModules{Names: c.TargetModules}
+	if len(c.TargetModules) == 1 && (c.TargetModules[0] == "all-linear" || strings.ContainsAny(c.TargetModules[0], `.*+?()[]|^$\`)) {
+		target = model.TargetModules{Regex: c.TargetModules[0]}
+	}
+	return model.LoRAConfig{
+		R: c.R, Alpha: c.Alpha, TargetModules: target, Dropout: c.Dropout, RSLoRA: c.UseRSLoRA, BaseModel: r.config.ModelNameOrPath,
+	}
+}
+
+// memoryError says by how much a run does not fit, and what to lower first.
+func (p Plan) memoryError() error {
+	m := p.Memory
+	advice := "lower per_device_train_batch_size or max_seq_length, or set gradient_checkpointing: true"
+	if m.Base+m.Gradients+m.Optimizer > m.Activations {
+		advice = "use method qlora, or a smaller model"
+	}
+	return fmt.Errorf("%w: the run takes %s (weights %s, gradients and optimiser %s, activations %s), the device has %s free: %s",
+		ErrMemory, formatBytes(m.Total()), formatBytes(m.Base+m.Adapters), formatBytes(m.Gradients+m.Optimizer),
+		formatBytes(m.Activations), formatBytes(p.Available), advice)
 }
 
 // Config is the run's configuration, with the options' changes.
@@ -39,17 +288,47 @@ func (r *Run) Config() Config { return r.config }
 // Plan is what the run will do and take.
 func (r *Run) Plan() Plan { return r.plan }
 
-// Train runs until the end, a stop or a failure; its last event is Done or Failed. It must be called once.
-func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) error { return nil }
+// History is what the run had measured when it was prepared or when Train returned; a resumed run knows its past.
+func (r *Run) History() History {
+	return History{Steps: slices.Clone(r.state.History.Steps), Evals: slices.Clone(r.state.History.Evals)}
+}
+
+// Step is the number of optimiser steps done: not 0 for a resumed run. Not to be called while Train runs.
+func (r *Run) Step() int { return r.state.Step }
 
 // Live is what can be asked while no training is under way: before Train, and after it until Close. While Train runs, only
 // jobs of [Control.Do] may touch the model.
-func (r *Run) Live() *Live { return nil }
+func (r *Run) Live() *Live { return r.live() }
 
-// Close frees the run's memory.
-func (r *Run) Close() error { return nil }
+func (r *Run) live() *Live {
+	return &Live{Model: r.model, Adapter: r.adapter, Encoder: r.corpus.encoder, Step: r.state.Step, Evaluate: r.evaluate}
+}
 
-// MakePlan forecasts a run from the model's headers, the data and a dry run of one step.
-func MakePlan(ctx context.Context, cfg Config, env Environment, opts Options) (Plan, error) {
-	return Plan{}, errors.New("plan run: not built yet")
+// Close frees the run's memory and lets go of its output folder.
+func (r *Run) Close() error {
+	if r.optimizer != nil {
+		r.optimizer.free()
+		r.optimizer = nil
+	}
+	if r.adapter != nil {
+		r.adapter.Free()
+		r.adapter = nil
+	}
+	if r.base != nil {
+		r.base.Release()
+		r.base.Free()
+		r.base = nil
+	}
+	output := r.output
+	r.output = nil
+	return errors.Join(r.closeFiles(), output.close())
+}
+
+func (r *Run) closeFiles() error {
+	if !r.ownFiles || r.files == nil {
+		return nil
+	}
+	files := r.files
+	r.files = nil
+	return files.Close()
 }

@@ -1,0 +1,56 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lathe/model"
+)
+
+// evaluate is the mean of -ln p over all trained tokens of the validation rows, and their number, 0 without such
+// rows. It changes nothing.
+func (r *Run) evaluate(ctx context.Context, m *model.Model) (loss float64, tokens int64, err error) {
+	if r.evaluation == nil {
+		return 0, 0, nil
+	}
+	var sum float64
+	for i := range r.evaluation.StepsPerEpoch() {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		batches, err := r.evaluation.Step(0, i)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, b := range batches {
+			logprobs, err := m.LogProbs(input(b))
+			if err != nil {
+				return 0, 0, fmt.Errorf("evaluate: %w", err)
+			}
+			part := sumLoss(b.Labels, logprobs)
+			if !finite(part) {
+				at := r.evaluation.Sample(b.Rows[0])
+				return 0, 0, fmt.Errorf("evaluate: the loss of the rows from %s:%d on is %v: the weights are no longer sound; go on from an earlier checkpoint with a lower learning_rate", at.File, at.Line, part)
+			}
+			sum += part
+			tokens += int64(b.Trained)
+		}
+	}
+	return sum / float64(max(tokens, 1)), tokens, nil
+}
+
+// evaluateStep evaluates, records and tells.
+func (r *Run) evaluateStep(ctx context.Context) (best bool, err error) {
+	start := time.Now()
+	loss, tokens, err := r.evaluate(ctx, r.model)
+	if err != nil {
+		return false, err
+	}
+	best = r.state.recordEval(loss)
+	r.emit(EvalDone{
+		Step: r.state.Step, Epoch: r.state.Epoch, EvalLoss: loss, Perplexity: perplexity(loss), Best: best,
+		Tokens: tokens, Seconds: time.Since(start).Seconds(),
+	})
+	return best, nil
+}

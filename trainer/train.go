@@ -1,0 +1,173 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// Reasons for which a run ends, in [Done].
+const (
+	ReasonFinished      = "finished"
+	ReasonStopAfter     = "stop_after"
+	ReasonStopped       = "stopped"
+	ReasonEarlyStopping = "early_stopping"
+)
+
+// Train runs until the end, a stop or a failure. emit gets every event in order, on a goroutine of its own that never holds
+// up a step; when Train returns, it has got them all, and the last was Done or Failed. The error is that of Failed. When
+// ctx ends, the run stops at the next border without saving. Train must be called once; control may be nil.
+func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) (err error) {
+	if control == nil {
+		control = NewControl()
+	}
+	runtime.LockOSThread() // a CUDA context belongs to a thread
+	defer runtime.UnlockOSThread()
+	queue := newEventQueue(emit)
+	defer queue.close()
+	defer control.end()
+	r.emit, r.control, r.began = queue.put, control, time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("step %d: internal error: %v\n%s", r.state.Step+1, p, debug.Stack())
+		}
+		if err != nil {
+			r.emit(Failed{Step: r.state.Step, Error: err.Error(), Checkpoint: newestWhole(r.config.OutputDir)})
+		}
+	}()
+
+	r.emit(Started{Step: r.state.Step, Plan: r.plan, ResumedFrom: r.resumed.path, Skipped: r.resumed.skipped})
+	for _, text := range r.plan.Notices {
+		r.emit(Notice{Step: r.state.Step, Message: text})
+	}
+	reason, keep, err := r.loop(ctx)
+	if err != nil {
+		return err
+	}
+	return r.finish(ctx, reason, keep)
+}
+
+// loop trains until there is a reason to end; keep says whether the state is to be saved then.
+func (r *Run) loop(ctx context.Context) (reason string, keep bool, err error) {
+	for r.state.Step < r.plan.Steps {
+		if r.stopAfter > 0 && r.state.Step >= r.stopAfter {
+			return ReasonStopAfter, true, nil
+		}
+		if stop, save, err := r.border(ctx); err != nil || stop {
+			return ReasonStopped, save, err
+		}
+		start := time.Now()
+		e, err := r.trainStep(r.state.Step)
+		if err != nil {
+			return "", false, err
+		}
+		r.recordStep(&e, time.Since(start).Seconds())
+		r.lossSum, r.stepsHere = r.lossSum+e.Loss, r.stepsHere+1
+		if e.Step%r.config.LoggingSteps == 0 || e.Step == r.plan.Steps || e.Step == r.stopAfter {
+			r.emit(e)
+		}
+		if stop, err := r.afterStep(ctx); err != nil || stop {
+			return ReasonEarlyStopping, true, err
+		}
+	}
+	return ReasonFinished, true, nil
+}
+
+// afterStep evaluates and saves where the strategies say so, in transformers' order.
+func (r *Run) afterStep(ctx context.Context) (stop bool, err error) {
+	step, best := r.state.Step, false
+	if due(r.config.EvalStrategy, r.config.EvalSteps, step, r.plan) && r.evaluation != nil {
+		if best, err = r.evaluateStep(ctx); err != nil {
+			return false, err
+		}
+		stop = r.config.Patience > 0 && r.state.Waited >= r.config.Patience && step < r.plan.Steps
+	}
+	keepBest := best && r.config.Patience > 0 && r.config.SaveStrategy != StrategyNo
+	if keepBest || due(r.config.SaveStrategy, r.config.SaveSteps, step, r.plan) {
+		if err := r.save(ctx); err != nil {
+			return false, err
+		}
+	}
+	return stop, nil
+}
+
+// due reports whether a strategy wants something after a step; the last step of the run is always wanted.
+func due(s Strategy, every, step int, p Plan) bool {
+	switch s {
+	case StrategySteps:
+		return step%every == 0 || step == p.Steps
+	case StrategyEpoch:
+		return step%p.StepsPerEpoch == 0 || step == p.Steps
+	}
+	return false
+}
+
+// border is the place between two steps where others are heard: jobs, saves, pauses and stops.
+func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
+	paused := false
+	for {
+		if err := ctx.Err(); err != nil {
+			return false, false, fmt.Errorf("run cancelled at step %d: %w", r.state.Step, err)
+		}
+		select {
+		case j := <-r.control.jobs:
+			r.do(j)
+			continue
+		default:
+		}
+		w := r.control.take()
+		if w.stop {
+			return true, w.keep, nil
+		}
+		if w.save && r.savedStep == r.state.Step { // it lies there already: say where
+			r.emit(Saved{Step: r.state.Step, Path: checkpointPath(r.config.OutputDir, r.state.Step)})
+		} else if w.save {
+			if err := r.save(ctx); err != nil {
+				return false, false, err
+			}
+		}
+		if !w.pause {
+			if paused {
+				r.emit(Resumed{Step: r.state.Step})
+			}
+			return false, false, nil
+		}
+		if !paused {
+			paused = true
+			r.emit(Paused{Step: r.state.Step})
+		}
+		select {
+		case j := <-r.control.jobs:
+			r.do(j)
+		case <-r.control.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// finish writes the final state and says goodbye.
+func (r *Run) finish(ctx context.Context, reason string, keep bool) error {
+	done := Done{
+		Step: r.state.Step, Reason: reason, Tokens: r.state.Tokens, Seconds: time.Since(r.began).Seconds(),
+	}
+	if r.stepsHere > 0 {
+		done.Loss = r.lossSum / float64(r.stepsHere)
+	}
+	done.TokensPerSec = float64(r.state.Tokens-r.resumed.tokens) / max(done.Seconds, 1e-9)
+	if keep {
+		if err := r.saveFinal(ctx, reason); err != nil {
+			return err
+		}
+		done.Path = r.config.OutputDir
+	}
+	if best := r.state.Best; best != nil {
+		done.BestStep, done.BestEvalLoss = best.Step, best.EvalLoss
+		if path := checkpointPath(r.config.OutputDir, best.Step); checkWhole(path, false) == nil {
+			done.BestPath = path
+		}
+	}
+	r.emit(done)
+	return nil
+}
