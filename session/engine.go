@@ -101,8 +101,10 @@ func (e *engine) train(id int64, c Start, control *trainer.Control) {
 		e.s.post(id, StateChanged{State: state, Reason: reason})
 	}()
 	e.closeRun()
+	e.s.setRunError(nil)
 	run, err := e.prepare(id, c)
 	if err != nil {
+		e.s.setRunError(err)
 		reason = err.Error()
 		return
 	}
@@ -120,6 +122,7 @@ func (e *engine) train(id int64, c Start, control *trainer.Control) {
 	})
 	switch {
 	case err != nil:
+		e.s.setRunError(err)
 		reason = err.Error()
 	case stopped:
 		state = Stopped
@@ -251,6 +254,19 @@ func (s *Session) steer(v View, c Command) error {
 		s.publish(v.Run.ID, StateChanged{State: Stopping})
 	}
 	return nil
+}
+
+// RunError is why the last run failed, with its type; nil when it did not.
+func (s *Session) RunError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runErr
+}
+
+func (s *Session) setRunError(err error) {
+	s.mu.Lock()
+	s.runErr = err
+	s.mu.Unlock()
 }
 
 // setEncoder gives the token view the run's own tokenizer and template.

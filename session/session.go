@@ -41,6 +41,7 @@ type Session struct {
 	listeners map[*Listener]struct{}
 	data      *datasets.File
 	encoder   *datasets.Encoder
+	runErr    error
 
 	// The rest belongs to the session's goroutine.
 	pending []Event // to be journalled together
