@@ -59,6 +59,16 @@ func (t *Tape) Scope(f func()) {
 	t.push(func() { mark = t.Scratch.Mark() })
 }
 
+// Keep makes x one that survives until the backward pass.
+func (t *Tape) Keep(x *Tensor) *Tensor {
+	if x.saved || !t.Record {
+		return x
+	}
+	y := t.New(x.Value.Len(), true)
+	t.Copy(y.Value, x.Value)
+	return y
+}
+
 // Checkpoint runs a block, keeps only its input and its output, and in the backward pass runs it again to get its
 // activations back (Chen et al. 2016, "Training deep nets with sublinear memory cost"). Dropout masks are functions of their
 // names, so the second run repeats the first.
