@@ -20,11 +20,10 @@ type base struct {
 	head      tape.Linear
 	tensors   []tensor // all of them, in layout order
 
-	rope       rotary
-	work       workspace
-	dynamicMap compute.Buffer
-	buffers    []compute.Buffer
-	trainAll   bool
+	rope     rotary
+	work     workspace
+	grads    []compute.Buffer // of full fine-tuning
+	trainAll bool
 }
 
 // layer is the weights of one block.
@@ -66,22 +65,14 @@ func (b *base) newWeight(t tensorSpec, stored compute.DType) (compute.Weight, er
 		out, in = t.shape[0], t.shape[1]
 	}
 	if t.kind == matrix && b.options.NF4 {
-		return b.newNF4(out, in)
+		return compute.NewNF4(b.dev, out, in, b.options.DoubleQuant)
 	}
 	dtype := compute.F32
 	if b.options.KeepDType && (stored == compute.BF16 || stored == compute.F16) && t.kind != norm && t.kind != bias {
 		dtype = stored
 	}
-	data, err := b.alloc(dtype, out*in)
+	data, err := b.dev.Alloc(dtype, out*in)
 	return compute.Weight{Out: out, In: in, Data: data}, err
-}
-
-func (b *base) alloc(t compute.DType, n int) (compute.Buffer, error) {
-	buf, err := b.dev.Alloc(t, n)
-	if err == nil {
-		b.buffers = append(b.buffers, buf)
-	}
-	return buf, err
 }
 
 // place puts a tensor where the forward pass looks for it.
@@ -125,8 +116,11 @@ func (b *base) place(spec tensorSpec, w compute.Weight) {
 func (b *base) free() {
 	b.work.free()
 	b.rope.free()
-	for _, buf := range b.buffers {
-		buf.Free()
+	for _, t := range b.tensors {
+		t.weight.Free()
 	}
-	b.buffers = nil
+	for _, g := range b.grads {
+		g.Free()
+	}
+	b.tensors, b.grads = nil, nil
 }

@@ -113,19 +113,21 @@ func sameShape(have []int64, want []int) bool {
 }
 
 // Tokenizer reads tokenizer.json.
-func (f *Files) Tokenizer() (*tokenizer.Tokenizer, error) {
-	if f.Dir != "" {
-		return tokenizer.Load(f.Dir)
-	}
-	return tokenizer.LoadFS(f.fsys)
-}
+func (f *Files) Tokenizer() (*tokenizer.Tokenizer, error) { return tokenizer.LoadFS(f.fsys) }
 
 // Template reads the chat template; template.ErrNone when the folder has none.
 func (f *Files) Template() (*template.Template, error) {
 	if f.Dir != "" {
 		return template.Load(f.Dir)
 	}
-	return template.LoadFS(f.fsys)
+	source, err := fs.ReadFile(f.fsys, "chat_template.jinja")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, template.ErrNone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read chat template: %w", err)
+	}
+	return template.Parse(string(source), nil)
 }
 
 // FS is the folder as a file system: tokenizer files, licence and model card lie there.

@@ -113,10 +113,11 @@ func (m *Model) TrainAll() error {
 		}
 	}
 	for _, t := range m.tensors {
-		g, err := m.alloc(compute.F32, t.weight.Data.Len())
+		g, err := m.dev.Alloc(compute.F32, t.weight.Data.Len())
 		if err != nil {
 			return fmt.Errorf("allocate the gradient of %s: %w", t.name, err)
 		}
+		m.grads = append(m.grads, g)
 		for _, to := range t.grads {
 			*to = g
 		}
