@@ -1,13 +1,6 @@
 // Blocking and threads of the matrix product, after BLIS (Van Zee & van de Geijn 2015): panels of A and B are packed so that the
 // micro-kernel of the tier reads both in order.
-#define _DEFAULT_SOURCE // madvise
 #include "gemm.h"
-
-#include <stdlib.h> // aligned_alloc
-#include <string.h> // memset
-#if defined(__linux__)
-#include <sys/mman.h> // MADV_HUGEPAGE
-#endif
 
 #include "gemm_tier.h"
 #include "pool.h"
@@ -31,26 +24,6 @@ const gemm_kernels *gemm_kernels_in_use(void) {
 }
 
 size_t lathe_gemm_scratch(void) { return sizeof(float) * (GEMM_SHARED + (size_t)lathe_threads() * GEMM_PRIVATE); }
-
-enum { HUGE_PAGE = 2 << 20 };
-
-static size_t whole_pages(size_t bytes) { return (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE; }
-
-void *lathe_scratch_alloc(size_t bytes) {
-    void *p = aligned_alloc(HUGE_PAGE, whole_pages(bytes ? bytes : 1));
-    if (!p)
-        return NULL;
-#if defined(__linux__)
-    madvise(p, whole_pages(bytes), MADV_HUGEPAGE);
-#endif
-    memset(p, 0, bytes);
-    return p;
-}
-
-void lathe_scratch_free(void *p, size_t bytes) {
-    (void)bytes;
-    free(p);
-}
 
 // A job is one pass: all of m, columns [n0,n0+n), depth [k0,k0+k) of the product extended by U·V.
 typedef struct {
@@ -254,4 +227,31 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch) {
             run_many_rows(&j);
         j.n = g->n;
     }
+}
+
+typedef struct {
+    float *dst;
+    const float *src;
+    int64_t rows, cols;
+} sums_job;
+
+enum { SUMS_COLS = 64 };
+
+static void sums_task(void *arg, int index, int worker) {
+    (void)worker;
+    const sums_job *j = arg;
+    const int64_t c0 = (int64_t)index * SUMS_COLS, n = min64(SUMS_COLS, j->cols - c0);
+    float sum[SUMS_COLS] = {0};
+    for (int64_t r = 0; r < j->rows; r++) {
+        const float *row = j->src + r * j->cols + c0;
+        for (int64_t c = 0; c < n; c++)
+            sum[c] += row[c];
+    }
+    for (int64_t c = 0; c < n; c++)
+        j->dst[c0 + c] += sum[c];
+}
+
+void lathe_column_sums(float *dst, const float *src, int64_t rows, int64_t cols) {
+    sums_job j = {.dst = dst, .src = src, .rows = rows, .cols = cols};
+    lathe_parallel((int)div_up(cols, SUMS_COLS), sums_task, &j);
 }

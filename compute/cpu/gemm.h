@@ -41,16 +41,15 @@ typedef struct {
     int64_t ldc;
 } lathe_gemm_args;
 
-// lathe_gemm_scratch is the number of bytes of scratch that lathe_gemm needs with the present number of threads; its alignment
-// is that of lathe_scratch_alloc.
+// lathe_gemm_scratch is the number of bytes of scratch that lathe_gemm needs with the present number of threads. The memory
+// is best aligned to pages.
 size_t lathe_gemm_scratch(void);
 
 // lathe_gemm computes one product on all threads. The bits of C do not depend on the number of threads: k is never split
 // among them and its blocks are summed in one fixed order.
 void lathe_gemm(const lathe_gemm_args *args, void *scratch);
 
-// lathe_scratch_alloc returns zeroed memory aligned to 2 MiB, on huge pages where the system gives them; NULL when there is none.
-void *lathe_scratch_alloc(size_t bytes);
-void lathe_scratch_free(void *p, size_t bytes);
+// lathe_column_sums adds to dst[cols] the sums of the columns of src [rows,cols], each in the order of the rows.
+void lathe_column_sums(float *dst, const float *src, int64_t rows, int64_t cols);
 
 #endif

@@ -1,4 +1,11 @@
+// 4-bit NormalFloat (Dettmers et al. 2023) as bitsandbytes 0.50 computes it on the CPU.
+#include "nf4.h"
+
+#include <math.h>   // fabsf
+#include <string.h> // memset
+
 #include "gemm_tier.h"
+#include "pool.h"
 
 const float lathe_nf4_code[16] = {
     -1.0f,
@@ -18,3 +25,198 @@ const float lathe_nf4_code[16] = {
     0.7229568362236023f,
     1.0f,
 };
+
+enum {
+    PIECE = 4096, // elements of one task
+    GROUP = 256,  // scales that share a nested one
+};
+
+typedef struct {
+    uint8_t *data;
+    float *absmax;
+    const lathe_matrix *src;
+    int64_t n;
+    int block;
+} quantize_job;
+
+// quantize_block codes up to 64 scaled elements: the code is the number of thresholds that lie strictly below, which is what
+// dQuantizeNF4's decision tree finds. Thresholds are the midpoints of the code book.
+static inline __attribute__((always_inline)) void quantize_elements(uint8_t *data, const float *x, int n, float inverse) {
+    float scaled[64] = {0};
+    int32_t code[64] = {0};
+    for (int i = 0; i < n; i++) {
+        float s = x[i] * inverse;
+        scaled[i] = s > 1 ? 1 : s < -1 ? -1 : s;
+    }
+    for (int t = 0; t < 15; t++) {
+        const float threshold = (lathe_nf4_code[t] + lathe_nf4_code[t + 1]) / 2;
+        for (int i = 0; i < 64; i++)
+            code[i] += scaled[i] > threshold;
+    }
+    if (n & 1)
+        code[n] = 0;
+    for (int i = 0; i < (n + 1) / 2; i++)
+        data[i] = (uint8_t)(code[2 * i] << 4 | code[2 * i + 1]);
+}
+
+static inline __attribute__((always_inline)) void quantize_piece(const quantize_job *j, const float *x, int64_t e, int64_t n) {
+    for (int64_t b = 0; b < n; b += j->block) {
+        const int64_t len = n - b < j->block ? n - b : j->block;
+        float top = 0;
+        for (int64_t i = 0; i < len; i++)
+            top = fabsf(x[b + i]) > top ? fabsf(x[b + i]) : top;
+        j->absmax[(e + b) / j->block] = top;
+        // The lower bound is bitsandbytes': an all-zero block has code 7, which is 0.
+        const float inverse = 1.0f / (top > 1e-38f ? top : 1e-38f);
+        for (int64_t i = 0; i < len; i += 64)
+            quantize_elements(j->data + (e + b + i) / 2, x + b + i, len - i < 64 ? (int)(len - i) : 64, inverse);
+    }
+}
+
+// The same loops, vectorised for each tier.
+typedef void (*quantize_fn)(const quantize_job *j, const float *x, int64_t e, int64_t n);
+static void quantize_plain(const quantize_job *j, const float *x, int64_t e, int64_t n) { quantize_piece(j, x, e, n); }
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void quantize_avx2(const quantize_job *j, const float *x, int64_t e, int64_t n) {
+    quantize_piece(j, x, e, n);
+}
+static quantize_fn quantize(void) { return lathe_tier() >= LATHE_AVX2 ? quantize_avx2 : quantize_plain; }
+#else
+static quantize_fn quantize(void) { return quantize_plain; }
+#endif
+
+static void quantize_task(void *arg, int index, int worker) {
+    (void)worker;
+    const quantize_job *j = arg;
+    float x[PIECE];
+    const int64_t e = (int64_t)index * PIECE, n = j->n - e < PIECE ? j->n - e : PIECE;
+    gemm_kernels_in_use()->convert(x, j->src, e, n);
+    quantize()(j, x, e, n);
+}
+
+void lathe_nf4_quantize(uint8_t *data, float *absmax, const lathe_matrix *src, int64_t n, int block) {
+    quantize_job j = {.data = data, .absmax = absmax, .src = src, .n = n, .block = block};
+    lathe_parallel((int)((n + PIECE - 1) / PIECE), quantize_task, &j);
+}
+
+enum { LANES = 8, ROWS = 4, LEVELS = 4 };
+
+// cascade sums size rows of 32 columns as ATen's multi_row_sum does: partial sums are handed up from level to level, so that
+// small terms meet small sums.
+static void cascade(float sum[ROWS * LANES], const float *x, int64_t size) {
+    float acc[LEVELS][ROWS * LANES] = {{0}};
+    int bits = 0;
+    while ((1ll << bits) < size)
+        bits++;
+    const int power = bits / LEVELS > 4 ? bits / LEVELS : 4;
+    const int64_t step = 1ll << power;
+    int64_t i = 0;
+    while (i + step <= size) {
+        for (int64_t end = i + step; i < end; i++)
+            for (int l = 0; l < ROWS * LANES; l++)
+                acc[0][l] += x[i * ROWS * LANES + l];
+        for (int level = 1; level < LEVELS; level++) {
+            for (int l = 0; l < ROWS * LANES; l++) {
+                acc[level][l] += acc[level - 1][l];
+                acc[level - 1][l] = 0;
+            }
+            if (i & ((step - 1) << (level * power)))
+                break;
+        }
+    }
+    for (; i < size; i++)
+        for (int l = 0; l < ROWS * LANES; l++)
+            acc[0][l] += x[i * ROWS * LANES + l];
+    for (int level = 1; level < LEVELS; level++)
+        for (int l = 0; l < ROWS * LANES; l++)
+            acc[0][l] += acc[level][l];
+    memcpy(sum, acc[0], sizeof acc[0]);
+}
+
+// torch_sum is torch.sum of a contiguous float32 tensor on one thread with vectors of eight (aten/src/ATen/native/cpu/
+// SumKernel.cpp), bit for bit: bitsandbytes' offset is torch's mean, and everything after hangs on its last bit.
+static float torch_sum(const float *x, int64_t n) {
+    float part[ROWS * LANES];
+    const int64_t vectors = n / LANES, rows = vectors / ROWS;
+    cascade(part, x, rows);
+    for (int64_t v = rows * ROWS; v < vectors; v++)
+        for (int l = 0; l < LANES; l++)
+            part[l] += x[v * LANES + l];
+    for (int r = 1; r < ROWS; r++)
+        for (int l = 0; l < LANES; l++)
+            part[l] += part[r * LANES + l];
+    float sum = 0;
+    for (int64_t i = vectors * LANES; i < n; i++)
+        sum += x[i];
+    for (int l = 0; l < LANES; l++)
+        sum += part[l];
+    return sum;
+}
+
+typedef struct {
+    uint8_t *codes;
+    float *nested;
+    const float *map, *absmax;
+    float offset;
+    int64_t blocks;
+} nest_job;
+
+// nearest is the number of midpoints of the map that lie strictly below x.
+static int nearest(const float *map, float x) {
+    int lo = 0, hi = 255;
+    while (lo < hi) {
+        const int mid = (lo + hi) / 2;
+        if ((map[mid + 1] + map[mid]) / 2 < x)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+// nest_task codes one group. bitsandbytes' CPU library finds a code in a table of 65536 equidistant points rather than by the
+// nearest value, and gives a group of zeros code 0.
+static void nest_task(void *arg, int index, int worker) {
+    (void)worker;
+    const nest_job *j = arg;
+    const int64_t b0 = (int64_t)index * GROUP, b1 = b0 + GROUP < j->blocks ? b0 + GROUP : j->blocks;
+    float top = 0;
+    for (int64_t b = b0; b < b1; b++) {
+        const float d = fabsf(j->absmax[b] - j->offset);
+        top = d > top ? d : top;
+    }
+    j->nested[index] = top;
+    const float inverse = top > 0 ? 1.0f / top : 0;
+    for (int64_t b = b0; b < b1; b++) {
+        float x = (j->absmax[b] - j->offset) * inverse;
+        x = x > 1 ? 1 : x >= -1 ? x : -1; // a NaN (which the weight held) must not index
+        const int entry = (int)((x + 1.0f) * 32767.5f + 0.5f);
+        j->codes[b] = top > 0 ? (uint8_t)nearest(j->map, (float)entry / 32767.5f - 1.0f) : 0;
+    }
+}
+
+void lathe_nf4_nest(uint8_t *codes, float *nested, float *offset, const float *map, const float *absmax, int64_t blocks) {
+    if (blocks <= 0)
+        return;
+    *offset = torch_sum(absmax, blocks) / (float)blocks;
+    nest_job j = {.codes = codes, .nested = nested, .map = map, .absmax = absmax, .offset = *offset, .blocks = blocks};
+    lathe_parallel((int)((blocks + GROUP - 1) / GROUP), nest_task, &j);
+}
+
+typedef struct {
+    float *dst;
+    const lathe_matrix *src;
+    int64_t n;
+} widen_job;
+
+static void widen_task(void *arg, int index, int worker) {
+    (void)worker;
+    const widen_job *j = arg;
+    const int64_t e = (int64_t)index * PIECE;
+    gemm_kernels_in_use()->convert(j->dst + e, j->src, e, j->n - e < PIECE ? j->n - e : PIECE);
+}
+
+void lathe_widen(float *dst, const lathe_matrix *src, int64_t n) {
+    widen_job j = {.dst = dst, .src = src, .n = n};
+    lathe_parallel((int)((n + PIECE - 1) / PIECE), widen_task, &j);
+}

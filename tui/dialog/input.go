@@ -68,3 +68,164 @@ func (in *Input) View(th *themes.Theme, width, height int) string {
 	}
 	return box(th, in.Title, themes.None, body, hint(th, inner, "enter", "accept", "esc", "cancel"), w)
 }
+
+// Option is a row of a Choose dialog.
+type Option struct {
+	Text string
+	Note string // at the right
+	Off  string // why it cannot be chosen; empty when it can
+}
+
+// Choose asks for one of several options. Typing narrows them down. Make it
+// with NewChoose.
+type Choose struct {
+	Title    string
+	OnDone   func(index int) tea.Cmd // index into the options given
+	OnCancel func() tea.Cmd          // may be nil
+	options  []Option
+	shown    []int
+	list     *widget.List
+	line     *widget.Input
+	th       *themes.Theme
+	why      string
+}
+
+// NewChoose makes a choice with the cursor on an option.
+func NewChoose(th *themes.Theme, title string, options []Option, at int, onDone func(int) tea.Cmd) *Choose {
+	c := &Choose{Title: title, OnDone: onDone, options: options, th: th}
+	c.line = widget.NewInput(th, "/", "type to narrow down")
+	c.list = widget.NewList(
+		func() int { return len(c.shown) },
+		func(i int) widget.Item {
+			o := c.options[c.shown[i]]
+			pen := themes.FG(themes.Text)
+			if o.Off != "" {
+				pen = themes.FG(themes.Faint)
+			}
+			return widget.Item{Text: o.Text, Info: o.Note, Pen: pen}
+		})
+	c.list.Focused = true
+	c.list.Empty = "nothing matches"
+	c.narrow()
+	c.list.Select(at)
+	return c
+}
+
+func (c *Choose) narrow() {
+	f := c.line.Value()
+	c.shown = c.shown[:0]
+	for i, o := range c.options {
+		if widget.Fuzzy(f, o.Text) {
+			c.shown = append(c.shown, i)
+		}
+	}
+	c.list.Select(0)
+}
+
+// Update walks the list by arrows, ctrl+p and ctrl+n and pages, narrows it by
+// letters, chooses by enter.
+func (c *Choose) Update(msg tea.Msg) (bool, tea.Cmd) {
+	if key, ok := msg.(tea.KeyPressMsg); ok {
+		switch k := key.String(); k {
+		case "enter":
+			return c.choose()
+		case "ctrl+p":
+			c.list.Move(-1)
+			return false, nil
+		case "ctrl+n", "tab":
+			c.list.Move(1)
+			return false, nil
+		case "up", "down", "pgup", "pgdown":
+			c.list.Key(k)
+			c.why = ""
+			return false, nil
+		}
+	}
+	changed, cmd := c.line.Update(msg)
+	if changed {
+		c.why = ""
+		c.narrow()
+	}
+	return false, cmd
+}
+
+func (c *Choose) choose() (bool, tea.Cmd) {
+	at := c.list.Cursor()
+	if at < 0 || at >= len(c.shown) {
+		return false, nil
+	}
+	i := c.shown[at]
+	if c.why = c.options[i].Off; c.why != "" {
+		return false, nil
+	}
+	if c.OnDone == nil {
+		return true, nil
+	}
+	return true, c.OnDone(i)
+}
+
+// Cancel is called on esc.
+func (c *Choose) Cancel() tea.Cmd { return call(c.OnCancel) }
+
+// View draws the line and the options below it.
+func (c *Choose) View(th *themes.Theme, width, height int) string {
+	if th != c.th {
+		c.line.SetTheme(th)
+		c.th = th
+	}
+	want := widget.Width(c.Title) + 4
+	for _, o := range c.options[:min(len(c.options), 200)] {
+		want = max(want, widget.Width(o.Text)+widget.Width(o.Note)+6)
+	}
+	w := fitWidth(min(want, 72), 40, width)
+	inner := max(w-4, 1)
+	rows := min(max(len(c.options), 1), max(height-6, 1))
+	body := []string{c.line.View(inner), widget.Rule(th, "", inner), c.list.View(th, inner, rows)}
+	foot := hint(th, inner, "enter", "choose", "esc", "cancel")
+	if c.why != "" {
+		foot = widget.NewLine(th, inner).Add(themes.FG(themes.Warn), c.why).String()
+	}
+	f := widget.Frame{Title: c.Title, Focused: true}
+	return f.View(th, widget.JoinV(append(body, foot)...), w, rows+5)
+}
+
+// Help shows the key table. Make it by its literal.
+type Help struct {
+	Title    string
+	Bindings []widget.Binding
+	top      int
+	rows     int
+	page     int
+}
+
+// Update scrolls; ?, q and enter close.
+func (h *Help) Update(msg tea.Msg) (bool, tea.Cmd) {
+	key, ok := msg.(tea.KeyPressMsg)
+	if !ok {
+		return false, nil
+	}
+	switch key.String() {
+	case "?", "q", "enter", "f1":
+		return true, nil
+	}
+	h.top = scrollKey(key.String(), h.top, h.page, h.rows)
+	return false, nil
+}
+
+// Cancel does nothing: there is nothing to undo.
+func (h *Help) Cancel() tea.Cmd { return nil }
+
+// View draws the keys in columns.
+func (h *Help) View(th *themes.Theme, width, height int) string {
+	w := min(width, 132)
+	inner := max(w-4, 1)
+	rows := widget.HelpRows(th, h.Bindings, inner)
+	h.rows, h.page = len(rows), max(height-4, 1)
+	h.top = min(max(h.top, 0), max(h.rows-h.page, 0))
+	shown := rows[h.top:min(h.top+h.page, h.rows)]
+	pairs := []string{"?", "close"}
+	if h.rows > h.page {
+		pairs = append(pairs, th.Glyphs.Up+th.Glyphs.Down, "scroll")
+	}
+	return box(th, orText(h.Title, "Keys"), themes.None, shown, hint(th, inner, pairs...), w)
+}

@@ -40,8 +40,6 @@ type Chart struct {
 	XName string
 	// Format writes y values in the legend; widget.Number unless set.
 	Format func(float64) string
-	// Empty is written into the plot while there is no value.
-	Empty string
 
 	th      *themes.Theme
 	series  []*Series
@@ -62,7 +60,6 @@ type Chart struct {
 	cached  string
 	ticksY  []tick
 	ticksX  []tick
-	legend  []entry
 }
 
 type key struct {
@@ -73,7 +70,7 @@ type key struct {
 
 // New makes an empty chart.
 func New(th *themes.Theme) *Chart {
-	return &Chart{th: th, XName: "step", Empty: "no values yet", rev: 1}
+	return &Chart{th: th, XName: "step", rev: 1}
 }
 
 // SetTheme recolours the chart.

@@ -1,0 +1,388 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"lathe/compute"
+)
+
+// A product's error is bounded by the rounding of its sums. Relative to Σ|a||b| it grows like √k·2⁻²⁴ ≈ 1.7e-6 for the
+// deepest product here (k = 770); a term left out or counted twice weighs about 1/k ≥ 1e-3.
+const productTolerance = 2e-6
+
+func open(t testing.TB, tier string, threads int) *Device {
+	t.Helper()
+	d, err := New(Options{Tier: tier, Threads: threads})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func upload(t testing.TB, d *Device, x []float32) compute.Buffer {
+	t.Helper()
+	b, err := compute.From(d, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func uniform(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = r.Float32() - 0.5
+	}
+	return x
+}
+
+// matrix is a weight on a device and its values.
+type matrix struct {
+	compute.Weight
+	values []float32
+}
+
+// weightKinds are the types that a weight comes in.
+var weightKinds = []string{"float32", "bfloat16", "float16", "nf4", "nf4 double quantised"}
+
+// newWeight makes a weight of that kind from float32 values.
+func newWeight(t testing.TB, d *Device, kind string, out, in int, values []float32) matrix {
+	t.Helper()
+	full := upload(t, d, values)
+	m := matrix{Weight: compute.Weight{Out: out, In: in, Data: full}, values: values}
+	switch kind {
+	case "float32":
+		return m
+	case "bfloat16", "float16":
+		half := compute.BF16
+		if kind == "float16" {
+			half = compute.F16
+		}
+		var err error
+		if m.Data, err = d.Alloc(half, len(values)); err != nil {
+			t.Fatal(err)
+		}
+		d.Cast(m.Data, full)
+		d.Cast(full, m.Data)
+	default:
+		w, err := compute.NewNF4(d, out, in, kind != "nf4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Weight = w
+		d.QuantizeNF4(w, full)
+		d.DequantizeNF4(full, w)
+	}
+	m.values = compute.Download[float32](d, full)
+	return m
+}
+
+// reference is a product in float64: y[m,n] = Σ_k a·b + Σ_r u·v + start, with a(i,k), b(k,j), u(i,r), v(r,j), and the sum of
+// the absolute terms of each element.
+type reference struct {
+	m, n, k, r int
+	a, b, u, v func(i, j int) float64
+	start      func(i, j int) float64
+}
+
+func (p reference) compare(t *testing.T, got []float32) {
+	t.Helper()
+	for i := range p.m {
+		for j := range p.n {
+			want := p.start(i, j)
+			scale := math.Abs(want)
+			for k := range p.k {
+				x := p.a(i, k) * p.b(k, j)
+				want, scale = want+x, scale+math.Abs(x)
+			}
+			for r := range p.r {
+				x := p.u(i, r) * p.v(r, j)
+				want, scale = want+x, scale+math.Abs(x)
+			}
+			if diff := math.Abs(float64(got[i*p.n+j]) - want); !(diff <= productTolerance*scale) {
+				t.Fatalf("[%d,%d] is %g, want %g: off by %.2g of the terms' sum", i, j, got[i*p.n+j], want, diff/scale)
+			}
+		}
+	}
+}
+
+// rows reads a row-major matrix, columns its transpose.
+func rows(x []float32, cols int) func(i, j int) float64 {
+	return func(i, j int) float64 { return float64(x[i*cols+j]) }
+}
+
+func columns(x []float32, cols int) func(i, j int) float64 {
+	return func(i, j int) float64 { return float64(x[j*cols+i]) }
+}
+
+func scaled(f func(i, j int) float64, by float32) func(i, j int) float64 {
+	return func(i, j int) float64 { return float64(by) * f(i, j) }
+}
+
+// Sizes around the borders of vectors, tiles, panels and blocks of scale; 141 and 290 rows take the path of many rows.
+var (
+	oddRows  = []int{1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 29, 63, 65, 141, 290}
+	oddSizes = []int{1, 7, 13, 16, 17, 33, 63, 64, 65, 128, 129, 192, 385, 770}
+	oddRanks = []int{1, 3, 8, 16, 33}
+)
+
+// everyTier runs a test for each tier that this processor has; random shapes differ from tier to tier.
+func everyTier(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand)) {
+	for i, tier := range Tiers() {
+		t.Run(tier, func(t *testing.T) { test(t, open(t, tier, 0), rand.New(rand.NewPCG(7, uint64(i)))) })
+	}
+}
+
+func TestLinear(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
+		for range 200 {
+			n, out, in := oddRows[r.IntN(len(oddRows))], oddSizes[r.IntN(len(oddSizes))], oddSizes[r.IntN(len(oddSizes))]
+			kind, rank := weightKinds[r.IntN(len(weightKinds))], oddRanks[r.IntN(len(oddRanks))]
+			extended, biased, accumulate := r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0
+			x, u, v := uniform(r, n*in), uniform(r, n*rank), uniform(r, out*rank)
+			bias, y := uniform(r, out), uniform(r, n*out)
+			w := newWeight(t, d, kind, out, in, uniform(r, out*in))
+			a := compute.Linear{X: upload(t, d, x), Y: upload(t, d, y), N: n, W: w.Weight, Accumulate: accumulate}
+			want := reference{m: n, n: out, k: in, a: rows(x, in), b: columns(w.values, in), start: func(i, j int) (s float64) {
+				if biased {
+					s += float64(bias[j])
+				}
+				if accumulate {
+					s += float64(y[i*out+j])
+				}
+				return s
+			}}
+			if biased {
+				a.Bias = upload(t, d, bias)
+			}
+			if extended {
+				a.LowRank = &compute.LowRank{R: rank, U: upload(t, d, u), V: upload(t, d, v), Scale: 1.5}
+				want.r, want.u, want.v = rank, scaled(rows(u, rank), 1.5), columns(v, rank)
+			}
+			name := fmt.Sprintf("[%d,%d]x[%d,%d] %s rank %d (%v) bias %v accumulate %v", n, in, in, out, kind, rank, extended, biased, accumulate)
+			t.Run(name, func(t *testing.T) {
+				d.Linear(a)
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				want.compare(t, compute.Download[float32](d, a.Y))
+			})
+			freeAll(d)
+		}
+	})
+}
+
+func TestLinearBackwardInput(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
+		for range 150 {
+			n, out, in := oddRows[r.IntN(len(oddRows))], oddSizes[r.IntN(len(oddSizes))], oddSizes[r.IntN(len(oddSizes))]
+			kind, rank := weightKinds[r.IntN(len(weightKinds))], oddRanks[r.IntN(len(oddRanks))]
+			extended, accumulate := r.IntN(2) == 0, r.IntN(2) == 0
+			dy, u, v, dx := uniform(r, n*out), uniform(r, n*rank), uniform(r, rank*in), uniform(r, n*in)
+			w := newWeight(t, d, kind, out, in, uniform(r, out*in))
+			a := compute.LinearBackwardInput{DX: upload(t, d, dx), DY: upload(t, d, dy), N: n, W: w.Weight, Accumulate: accumulate}
+			want := reference{m: n, n: in, k: out, a: rows(dy, out), b: rows(w.values, in), start: func(i, j int) float64 {
+				if accumulate {
+					return float64(dx[i*in+j])
+				}
+				return 0
+			}}
+			if extended {
+				a.LowRank = &compute.LowRank{R: rank, U: upload(t, d, u), V: upload(t, d, v), Scale: 0.25}
+				want.r, want.u, want.v = rank, scaled(rows(u, rank), 0.25), rows(v, in)
+			}
+			name := fmt.Sprintf("[%d,%d]x[%d,%d] %s rank %d (%v) accumulate %v", n, out, out, in, kind, rank, extended, accumulate)
+			t.Run(name, func(t *testing.T) {
+				d.LinearBackwardInput(a)
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				want.compare(t, compute.Download[float32](d, a.DX))
+			})
+			freeAll(d)
+		}
+	})
+}
+
+func TestLinearBackwardWeight(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
+		for range 100 {
+			n, out, in := oddSizes[r.IntN(len(oddSizes))], oddRows[r.IntN(len(oddRows))], oddSizes[r.IntN(len(oddSizes))]
+			dy, x, dw, bias := uniform(r, n*out), uniform(r, n*in), uniform(r, out*in), uniform(r, out)
+			a := compute.LinearBackwardWeight{
+				DW: upload(t, d, dw), DBias: upload(t, d, bias), DY: upload(t, d, dy), X: upload(t, d, x), N: n, Out: out, In: in, Scale: 0.5,
+			}
+			t.Run(fmt.Sprintf("[%d,%d]x[%d,%d]", out, n, n, in), func(t *testing.T) {
+				d.LinearBackwardWeight(a)
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				reference{m: out, n: in, k: n, a: scaled(columns(dy, out), 0.5), b: rows(x, in), start: rows(dw, in)}.
+					compare(t, compute.Download[float32](d, a.DW))
+				ones := func(int, int) float64 { return 1 }
+				reference{m: 1, n: out, k: n, a: ones, b: rows(dy, out), start: rows(bias, out)}.
+					compare(t, compute.Download[float32](d, a.DBias))
+			})
+			freeAll(d)
+		}
+	})
+}
+
+// Deeper than one pass over C (4096) and wider than the packed operand holds at once.
+func TestLinearBackwardWeightOfManyTokens(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
+		const n, out, in = 9001, 150, 650
+		dy, x := uniform(r, n*out), uniform(r, n*in)
+		dw, err := d.Alloc(compute.F32, out*in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.LinearBackwardWeight(compute.LinearBackwardWeight{
+			DW: dw, DY: upload(t, d, dy), X: upload(t, d, x), N: n, Out: out, In: in, Scale: 1,
+		})
+		got := compute.Download[float32](d, dw)
+		if err := d.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			i, j := r.IntN(out), r.IntN(in)
+			var want, scale float64
+			for k := range n {
+				term := float64(dy[k*out+i]) * float64(x[k*in+j])
+				want, scale = want+term, scale+math.Abs(term)
+			}
+			if diff := math.Abs(float64(got[i*in+j]) - want); !(diff <= productTolerance*scale) {
+				t.Fatalf("[%d,%d] is %g, want %g", i, j, got[i*in+j], want)
+			}
+		}
+	})
+}
+
+// freeAll empties a device between cases.
+func freeAll(d *Device) {
+	for a := range d.roots {
+		if !slices.Contains(d.scratch[:], a) {
+			d.release(a)
+		}
+	}
+}
+
+// One thread or seven: the same bits, on every path.
+func TestBitsDoNotDependOnThreads(t *testing.T) {
+	for _, tier := range Tiers() {
+		for _, n := range []int{1, 5, 30, 300} {
+			for _, kind := range []string{"float32", "nf4"} {
+				t.Run(fmt.Sprintf("%s/%s/%d rows", tier, kind, n), func(t *testing.T) {
+					var first []float32
+					for _, threads := range []int{1, 2, 3, 7} {
+						got := trainOnce(t, open(t, tier, threads), kind, n)
+						if first == nil {
+							first = got
+						}
+						for i := range first {
+							if math.Float32bits(got[i]) != math.Float32bits(first[i]) {
+								t.Fatalf("%d threads: element %d is %x, with one thread %x", threads, i, got[i], first[i])
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// trainOnce returns the results of a forward and both backward products of one small layer.
+func trainOnce(t *testing.T, d *Device, kind string, n int) []float32 {
+	t.Helper()
+	const out, in, rank = 449, 385, 8
+	r := rand.New(rand.NewPCG(3, uint64(n)))
+	x, dy := upload(t, d, uniform(r, n*in)), upload(t, d, uniform(r, n*out))
+	u, v, a := upload(t, d, uniform(r, n*rank)), upload(t, d, uniform(r, out*rank)), upload(t, d, uniform(r, rank*in))
+	y, dx := upload(t, d, make([]float32, n*out)), upload(t, d, make([]float32, n*in))
+	dw, bias := upload(t, d, make([]float32, out*in)), upload(t, d, make([]float32, out))
+	w := newWeight(t, d, kind, out, in, uniform(r, out*in))
+	d.Linear(compute.Linear{Y: y, X: x, N: n, W: w.Weight, LowRank: &compute.LowRank{R: rank, U: u, V: v, Scale: 2}})
+	d.LinearBackwardInput(compute.LinearBackwardInput{
+		DX: dx, DY: dy, N: n, W: w.Weight, LowRank: &compute.LowRank{R: rank, U: u, V: a, Scale: 2},
+	})
+	d.LinearBackwardWeight(compute.LinearBackwardWeight{DW: dw, DBias: bias, DY: dy, X: x, N: n, Out: out, In: in, Scale: 1})
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	var all []float32
+	for _, b := range []compute.Buffer{y, dx, dw, bias} {
+		all = append(all, compute.Download[float32](d, b)...)
+	}
+	return all
+}
+
+// Tiers round differently (fused or not, other partial sums), by no more than two tolerances of the reference.
+func TestTiersAgree(t *testing.T) {
+	for _, n := range []int{3, 200} {
+		base := trainOnce(t, open(t, "plain", 0), "nf4", n)
+		for _, tier := range Tiers()[1:] {
+			for i, x := range trainOnce(t, open(t, tier, 0), "nf4", n) {
+				// Sums of at most 457 products of numbers below 1 in magnitude, scaled by at most 2: terms sum to at most 200.
+				if diff := math.Abs(float64(x - base[i])); diff > 2*productTolerance*200 {
+					t.Fatalf("%s, %d rows: element %d is %g, plain has %g", tier, n, i, x, base[i])
+				}
+			}
+		}
+	}
+}
+
+func TestLinearRefusesWhatDoesNotFit(t *testing.T) {
+	d := open(t, "", 0)
+	x, y, w := upload(t, d, make([]float32, 6)), upload(t, d, make([]float32, 8)), upload(t, d, make([]float32, 12))
+	good := compute.Linear{Y: y, X: x, N: 2, W: compute.Weight{Out: 4, In: 3, Data: w}}
+	for name, spoil := range map[string]func(*compute.Linear){
+		"rows":            func(a *compute.Linear) { a.N = 3 },
+		"negative rows":   func(a *compute.Linear) { a.N = -1 },
+		"width":           func(a *compute.Linear) { a.W.In = 4 },
+		"no weight":       func(a *compute.Linear) { a.W.Data = nil },
+		"no scales":       func(a *compute.Linear) { a.W.NF4 = &compute.NF4{Block: 64} },
+		"odd block":       func(a *compute.Linear) { a.W.NF4 = &compute.NF4{Block: 48} },
+		"bias":            func(a *compute.Linear) { a.Bias = x },
+		"rank":            func(a *compute.Linear) { a.LowRank = &compute.LowRank{R: 2, U: x, V: y} },
+		"negative rank":   func(a *compute.Linear) { a.LowRank = &compute.LowRank{R: -2, U: x, V: y} },
+		"bfloat16":        func(a *compute.Linear) { a.Compute = compute.BF16 },
+		"integer weights": func(a *compute.Linear) { a.W.Data = w.As(compute.I32) },
+	} {
+		a := good
+		spoil(&a)
+		d.Linear(a)
+		if err := d.Sync(); err == nil {
+			t.Errorf("%s: no error", name)
+		} else {
+			t.Logf("%s: %v", name, err)
+		}
+	}
+	d.Linear(good)
+	if err := d.Sync(); err != nil {
+		t.Errorf("after the errors were taken: %v", err)
+	}
+}
+
+// Nothing to sum over leaves the bias; nothing to compute is no error.
+func TestLinearOfNothing(t *testing.T) {
+	d := open(t, "", 0)
+	empty, bias, y := upload(t, d, []float32{}), upload(t, d, []float32{1, 2}), upload(t, d, []float32{5, 5, 5, 5})
+	d.Linear(compute.Linear{Y: y, X: empty, N: 2, W: compute.Weight{Out: 2, In: 0, Data: empty}, Bias: bias})
+	if got := compute.Download[float32](d, y); !slices.Equal(got, []float32{1, 2, 1, 2}) {
+		t.Errorf("a product of depth 0 is %v, want the bias", got)
+	}
+	d.Linear(compute.Linear{Y: empty, X: empty, N: 0, W: compute.Weight{Out: 2, In: 2, Data: y}})
+	d.LinearBackwardWeight(compute.LinearBackwardWeight{DW: y, DBias: bias, DY: empty, X: empty, N: 0, Out: 2, In: 2, Scale: 1})
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,46 @@
+package cpu
+
+// #include "nf4.h"
+import "C"
+
+import (
+	"lathe/compute"
+)
+
+// QuantizeNF4 writes src [Out,In] (F32, BF16 or F16) as the 4-bit weight dst, with bitsandbytes' bytes: codes, scales, and
+// where dst is double quantised the 8-bit scales, whose map dst.NF4.Map must already hold (compute.NewNF4 sees to it).
+func (d *Device) QuantizeNF4(dst compute.Weight, src compute.Buffer) {
+	c := d.begin("QuantizeNF4")
+	c.want(dst.NF4 != nil, "the weight has no NF4 scales")
+	if !c.ok {
+		return
+	}
+	data, scales := c.nf4(dst)
+	n := dst.Out * dst.In
+	from := C.lathe_matrix{data: c.float("src", src, dst.Out, dst.In)}
+	if !c.ok || n == 0 {
+		return
+	}
+	from._type = C.int(src.DType())
+	if scales.absmax != nil {
+		C.lathe_nf4_quantize((*C.uint8_t)(data), scales.absmax, &from, C.int64_t(n), scales.block)
+		return
+	}
+	blocks := dst.NF4.Codes.Len()
+	space := d.workspace(c.op, slotTask, 4*int64(blocks))
+	if space == nil {
+		return
+	}
+	absmax := (*C.float)(space.p)
+	C.lathe_nf4_quantize((*C.uint8_t)(data), absmax, &from, C.int64_t(n), scales.block)
+	C.lathe_nf4_nest(scales.codes, scales.nested, scales.offset, scales._map, absmax, C.int64_t(blocks))
+}
+
+// DequantizeNF4 writes a 4-bit weight (or one of any other type) as dst, F32 [Out,In]: code book times scale, rounded once.
+func (d *Device) DequantizeNF4(dst compute.Buffer, src compute.Weight) {
+	c := d.begin("DequantizeNF4")
+	m, to := c.weight(src, false), c.f32("dst", dst, src.Out, src.In)
+	if c.ok && src.Out*src.In > 0 {
+		C.lathe_widen(to, &m, C.int64_t(src.Out*src.In))
+	}
+}

@@ -1,0 +1,20 @@
+package cpu
+
+import "testing"
+
+// The figures cannot be checked against a number, but they hang together: a product is made of multiply-adds.
+func TestMeasurePeak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	p, err := open(t, "", 0).MeasurePeak()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", p)
+	for name, x := range map[string]float64{"FMA": p.FMA, "SGEMM": p.SGEMM, "copy": p.CopyBandwidth, "read": p.ReadBandwidth} {
+		if !(x > 0.01 && x < 1e6) {
+			t.Errorf("%s peak is %g", name, x)
+		}
+	}
+}
