@@ -15,15 +15,16 @@ type fakeTokenizer struct {
 }
 
 const (
-	fakePair    = 256 // + the letter
-	fakeBOS     = 512 // <s>
-	fakeEOS     = 513 // </s>
-	fakeEnd     = 514 // <|end|>
-	fakeUser    = 515 // <|user|>
-	fakeAnswer  = 516 // <|assistant|>
-	fakeVocab   = 517
-	fakeSpecial = "<s> </s> <|end|> <|user|> <|assistant|>"
+	fakePair   = 256 // + the letter
+	fakeBOS    = 512 // <s>
+	fakeEOS    = 513 // </s>
+	fakeEnd    = 514 // <|end|>
+	fakeUser   = 515 // <|user|>
+	fakeAnswer = 516 // <|assistant|>
+	fakeVocab  = 517
 )
+
+var fakeSpecials = []string{"<s>", "</s>", "<|end|>", "<|user|>", "<|assistant|>"}
 
 func (f fakeTokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, spans [][2]int) {
 	add := func(id int32, start, end int) {
@@ -34,8 +35,8 @@ func (f fakeTokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, s
 	}
 next:
 	for i := 0; i < len(text); {
-		for j, special := range strings.Fields(fakeSpecial) {
-			if strings.HasPrefix(text[i:], special) {
+		for j, special := range fakeSpecials {
+			if text[i] == '<' && strings.HasPrefix(text[i:], special) {
 				add(int32(fakeBOS+j), i, i+len(special))
 				i += len(special)
 				continue next
@@ -68,7 +69,7 @@ func (f fakeTokenizer) VocabSize() int          { return fakeVocab }
 func (f fakeTokenizer) Token(id int32) string {
 	switch {
 	case id >= fakeBOS:
-		return strings.Fields(fakeSpecial)[id-fakeBOS]
+		return fakeSpecials[id-fakeBOS]
 	case id >= fakePair:
 		return " " + string(rune(id-fakePair))
 	}

@@ -1,0 +1,291 @@
+package datasets
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"unicode/utf8"
+)
+
+// linter checks rows one by one. Each worker has its own.
+type linter struct {
+	*lintShared
+	d     document
+	parts layout
+	at    *Row
+	out   rowReport
+	told  map[string]bool // codes reported for the value in hand
+	turns []turn
+	// respelt says that the row has escapes with more than one spelling.
+	respelt bool
+}
+
+// row is a worker's whole work on a row.
+func (l *linter) row(r *Row) rowReport {
+	l.at, l.respelt, l.out = r, false, rowReport{line: r.Line, row: r.Index, bytes: len(r.Raw)}
+	l.parts = r.detect(&l.d)
+	l.out.format = r.Format
+	if !utf8.Valid(r.Raw) {
+		at := invalidAt(r.Raw)
+		l.whole(CodeBadUTF8, [2]int{at, at + 1}, "byte %d (0x%02x) is not UTF-8", at+1, r.Raw[at])
+	}
+	if r.Problem != "" {
+		l.whole(CodeDataType, [2]int{}, "%s", r.Problem)
+		return l.out
+	}
+	l.walk(0)
+	l.structure()
+	l.out.content = l.contentHash()
+	if l.options.By != "" {
+		l.out.class, l.out.hasClass = l.classOf(l.options.By), true
+	}
+	l.tokens()
+	return l.out
+}
+
+// whole reports on the row; span is in its raw bytes.
+func (l *linter) whole(code string, span [2]int, format string, args ...any) {
+	l.report("", code, span, fmt.Sprintf(format, args...))
+}
+
+// value reports on value n as a whole.
+func (l *linter) value(n int32, code, format string, args ...any) {
+	l.report(pathOf(&l.d, n), code, [2]int{}, fmt.Sprintf(format, args...))
+}
+
+// part reports on bytes of the string n; start and end are in its raw bytes,
+// quotes excluded.
+func (l *linter) part(n int32, code string, start, end int, format string, args ...any) {
+	inner := l.inner(n)
+	decoded := func(to int) int { return len(unquote(append(append([]byte{'"'}, inner[:to]...), '"'))) }
+	l.report(pathOf(&l.d, n), code, [2]int{decoded(start), decoded(end)}, fmt.Sprintf(format, args...))
+}
+
+func (l *linter) report(field, code string, span [2]int, message string) {
+	l.out.findings = append(l.out.findings, Finding{
+		File: l.at.File, Line: l.at.Line, Row: l.at.Index,
+		Field: field, Code: code, Level: levelOf[code], Message: message, Span: span,
+	})
+}
+
+// level changes the level of the finding just reported.
+func (l *linter) level(level Level) { l.out.findings[len(l.out.findings)-1].Level = level }
+
+// inner returns the raw bytes between the quotes of string n.
+func (l *linter) inner(n int32) []byte {
+	v := l.d.value(n)
+	if len(v) < 2 || v[0] != '"' {
+		return nil
+	}
+	return v[1 : len(v)-1]
+}
+
+// pathOf returns where value n is: "messages[2].content".
+func pathOf(d *document, n int32) string {
+	if n <= 0 {
+		return ""
+	}
+	var b strings.Builder
+	for at := int32(0); at != n; {
+		i, list := 0, d.kind(at) == '['
+		for c := range d.all(at) {
+			if d.nodes[c].start <= d.nodes[n].start && d.nodes[n].end <= d.nodes[c].end {
+				at = c
+				break
+			}
+			i++
+		}
+		if list {
+			fmt.Fprintf(&b, "[%d]", i)
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.Write(d.key(at))
+	}
+	return b.String()
+}
+
+// walk looks at every string once and at the names of every object.
+func (l *linter) walk(n int32) {
+	switch l.d.kind(n) {
+	case '"':
+		l.text(n)
+	case '{':
+		l.duplicateKeys(n)
+		fallthrough
+	case '[':
+		for c := l.d.nodes[n].first; c != none; c = l.d.nodes[c].next {
+			l.walk(c)
+		}
+	}
+}
+
+// manyMembers is where a map is faster than comparing each with each.
+const manyMembers = 24
+
+func (l *linter) duplicateKeys(object int32) {
+	key := func(c int32) []byte { return l.d.raw[l.d.nodes[c].keyStart:l.d.nodes[c].keyEnd] }
+	if l.d.nodes[object].children > manyMembers {
+		seen := map[string]int32{}
+		for c := range l.d.all(object) {
+			if first, ok := seen[string(key(c))]; ok {
+				l.duplicateKey(first, c)
+			}
+			seen[string(key(c))] = c
+		}
+		return
+	}
+	for c := l.d.nodes[object].first; c != none; c = l.d.nodes[c].next {
+		for before := l.d.nodes[object].first; before != c; before = l.d.nodes[before].next {
+			if bytes.Equal(key(before), key(c)) {
+				l.duplicateKey(before, c)
+				break
+			}
+		}
+	}
+}
+
+// duplicateKey is an error where the two values differ: which of them is trained
+// would depend on the reader.
+func (l *linter) duplicateKey(first, second int32) {
+	if bytes.Equal(l.d.value(first), l.d.value(second)) {
+		l.value(second, CodeDuplicateKey, "%q occurs twice in one object, with the same value", l.d.key(second))
+		return
+	}
+	l.value(second, CodeDuplicateKey, "%q occurs twice in one object, with two values: the last one counts", l.d.key(second))
+	l.level(LevelError)
+}
+
+// contentHash hashes what the row trains, so that rows that differ in an id or
+// in the order of their keys are still the same example. 0 is a row that is
+// nothing to compare.
+func (l *linter) contentHash() uint64 {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	some := false
+	for _, n := range []int32{
+		l.parts.system, l.parts.history, l.parts.prompt, l.parts.query, l.parts.response, l.parts.messages, l.parts.tools,
+		l.parts.text, l.parts.chosen, l.parts.rejected, l.parts.ids, l.parts.labels,
+	} {
+		some = some || n != none && l.d.nodes[n].end-l.d.nodes[n].start > 2
+		l.hash(&h, n)
+	}
+	if !some {
+		return 0
+	}
+	return max(h.Sum64(), 1)
+}
+
+// hash adds value n in a form that does not depend on spacing and escapes.
+func (l *linter) hash(h *maphash.Hash, n int32) {
+	switch l.d.kind(n) {
+	case 0, 'n':
+		h.WriteByte('n')
+	case '"':
+		inner := l.inner(n)
+		if l.respelt {
+			quoted := quote(l.d.text(n))
+			inner = quoted[1 : len(quoted)-1]
+		}
+		h.WriteByte('"')
+		h.Write(inner)
+		h.WriteByte('"')
+	case '{', '[':
+		h.WriteByte(l.d.kind(n))
+		for c := range l.d.all(n) {
+			h.Write(l.d.key(c))
+			l.hash(h, c)
+		}
+		h.WriteByte('}')
+	default:
+		h.Write(l.d.value(n))
+	}
+}
+
+// classOf returns the text of a field; dots lead into objects.
+func (l *linter) classOf(field string) string {
+	n := l.d.object()
+	if direct := l.d.get(n, field); direct != none {
+		return l.d.text(direct)
+	}
+	for name := range strings.SplitSeq(field, ".") {
+		n = l.d.get(n, name)
+	}
+	return l.d.text(n)
+}
+
+// tokens encodes the row as training would.
+func (l *linter) tokens() {
+	if l.encoder == nil {
+		return
+	}
+	if l.encoder.Renderer == nil && l.needsTemplate() {
+		l.out.wantTemplate = true
+		return
+	}
+	c, err := l.encoder.codeDocument(*l.at, &l.d, l.parts)
+	if err != nil {
+		l.encodeError(err)
+		return
+	}
+	s := c.sample
+	l.out.encoded, l.out.eosTrained = true, s.EOSTrained
+	l.out.tokens, l.out.trained, l.out.uncut = len(s.Tokens), s.Trained(), len(s.Tokens)+s.Cut
+	if s.Cut > 0 {
+		what := "the end of the answer"
+		switch {
+		case s.CutTrained == 0:
+			what = "nothing that is trained"
+		case l.out.trained == 0:
+			what = "the whole answer"
+		}
+		l.whole(CodeTooLong, [2]int{}, "%d tokens, %d more than max_seq_length %d: %s is cut off",
+			l.out.uncut, s.Cut, l.options.MaxSeqLength, what)
+	}
+	switch {
+	case l.out.trained == 0:
+		l.whole(CodeNoTrainedToken, [2]int{}, "%s", untrained(s, l.options.MaxSeqLength))
+	case !s.EOSTrained && s.CutTrained > 0:
+		l.whole(CodeNoEOSTrained, [2]int{}, "the end of the answer is cut off: the row does not teach where to stop")
+	case !s.EOSTrained:
+		l.whole(CodeNoEOSTrained, [2]int{}, "the last trained token is no end token: the row does not teach where to stop")
+	}
+}
+
+// needsTemplate reports whether the row is made of messages.
+func (l *linter) needsTemplate() bool {
+	switch l.parts.format {
+	case FormatMessages, FormatShareGPT:
+		return true
+	case FormatPromptCompletion:
+		return l.d.kind(l.parts.prompt) == '[' || l.d.kind(l.parts.response) == '['
+	}
+	return false
+}
+
+// encodeError reports why the encoder refuses a row, unless another rule found
+// its fault already.
+func (l *linter) encodeError(err error) {
+	for _, f := range l.out.findings {
+		if f.Level == LevelError {
+			return
+		}
+	}
+	code := CodeTemplateError
+	switch l.parts.format {
+	case FormatPreference:
+		return // can be read, is not trained: the run says so
+	case FormatInputIDs:
+		code = CodeTokenID
+	case FormatText, FormatPromptCompletion, FormatUnknown:
+		code = CodeDataType
+	}
+	reason := err.Error()
+	if row, ok := err.(*RowError); ok {
+		reason = row.Reason
+	}
+	l.whole(code, [2]int{}, "%s", reason)
+}
