@@ -1,6 +1,13 @@
 package model
 
-import "lathe/compute"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"lathe/compute"
+	"lathe/model/tape"
+)
 
 // LoadOptions says how weights are held.
 type LoadOptions struct {
@@ -17,34 +24,47 @@ type LoadOptions struct {
 
 // Model is a base with or without an adapter: a view, cheap to make.
 type Model struct {
-	cfg Config
+	*base
+	layers  []layer // the base's, or with the adapter's additions
+	adapter *Adapter
+	failed  error // of an allocation that Trainable could not make
 }
 
-// Load reads the weights, one tensor at a time. progress (or nil) gets bytes read and bytes in all.
-func Load(dev compute.Device, f *Files, o LoadOptions, progress func(done, total int64)) (*Model, error) {
-	return nil, errUnbuilt
-}
-
-// NewRandom makes a model with weights drawn as transformers initialises them.
-func NewRandom(dev compute.Device, cfg Config, seed uint64) (*Model, error) { return nil, errUnbuilt }
+func newModel(b *base) *Model { return &Model{base: b, layers: b.layers} }
 
 // Config is the model's configuration.
 func (m *Model) Config() Config { return m.cfg }
 
 // Device is where the model's weights are.
-func (m *Model) Device() compute.Device { return nil }
+func (m *Model) Device() compute.Device { return m.dev }
 
-// Save writes config.json and model.safetensors in Hugging Face layout.
-func (m *Model) Save(dir string) error { return errUnbuilt }
-
-// With is a view of the same base with another adapter, or with none (nil).
-func (m *Model) With(a *Adapter) *Model { return m }
+// Options says how the weights are held.
+func (m *Model) Options() LoadOptions { return m.options }
 
 // Adapter is the adapter of this view, or nil.
-func (m *Model) Adapter() *Adapter { return nil }
+func (m *Model) Adapter() *Adapter { return m.adapter }
 
-// Free gives the base's memory back; all views of it end.
-func (m *Model) Free() {}
+// With is a view of the same base with another adapter, or with none (nil). The adapter must have been made for this base.
+func (m *Model) With(a *Adapter) *Model {
+	if a == nil {
+		return newModel(m.base)
+	}
+	layers := make([]layer, len(m.base.layers))
+	for i, l := range m.base.layers {
+		layers[i] = l
+		for s, linear := range l.linear {
+			if a.pairs[i][s] != nil {
+				adapted := *linear
+				adapted.LoRA = a.pairs[i][s]
+				layers[i].linear[s] = &adapted
+			}
+		}
+	}
+	return &Model{base: m.base, layers: layers, adapter: a}
+}
+
+// Free gives the base's memory back; all views of it end. Adapters are freed on their own.
+func (m *Model) Free() { m.free() }
 
 // Param is a tensor that training changes.
 type Param struct {
@@ -55,8 +75,64 @@ type Param struct {
 	Decay bool           // weight decay applies: not to biases and norms
 }
 
-// Trainable lists the adapter's tensors or, after TrainAll, all weights; the order is always the same.
-func (m *Model) Trainable() []*Param { return nil }
+// Trainable lists the adapter's tensors or, after TrainAll, all weights; the order is always the same. The first call makes
+// the gradients; when there is no memory for them the list is empty and Reserve says why.
+func (m *Model) Trainable() []*Param {
+	if m.adapter != nil {
+		m.failed = m.adapter.train()
+		if m.trainAll {
+			m.failed = errors.New("the base itself is being trained (TrainAll)")
+		}
+		if m.failed != nil {
+			return nil
+		}
+		return m.adapter.params
+	}
+	if !m.trainAll {
+		return nil
+	}
+	params := make([]*Param, len(m.tensors))
+	for i, t := range m.tensors {
+		decay := t.kind != norm && t.kind != bias
+		params[i] = &Param{Name: t.name, Shape: slices.Clone(t.shape), Value: t.weight.Data, Grad: *t.grads[0], Decay: decay}
+	}
+	return params
+}
 
-// TrainAll makes every weight trainable (full fine-tuning). The weights must be float32.
-func (m *Model) TrainAll() error { return errUnbuilt }
+// TrainAll makes every weight trainable (full fine-tuning). The weights must be float32: not in 4 bits, not kept in 16.
+func (m *Model) TrainAll() error {
+	if m.adapter != nil {
+		return errors.New("train all weights: this view has an adapter; use that of the base")
+	}
+	if m.trainAll {
+		return nil
+	}
+	for _, t := range m.tensors {
+		if t.weight.NF4 != nil || t.weight.Data.DType() != compute.F32 {
+			return fmt.Errorf("train all weights: %s is held in 4 or 16 bits; load the model without load_in_4bit", t.name)
+		}
+	}
+	for _, t := range m.tensors {
+		g, err := m.dev.Alloc(compute.F32, t.weight.Data.Len())
+		if err != nil {
+			return fmt.Errorf("allocate the gradient of %s: %w", t.name, err)
+		}
+		m.grads = append(m.grads, g)
+		for _, to := range t.grads {
+			*to = g
+		}
+	}
+	m.trainAll = true
+	return nil
+}
+
+// firstTrained is the number of the first block with a trainable tensor, 0 when what is before the blocks is trained.
+func (m *Model) firstTrained() int {
+	if m.adapter == nil {
+		return 0
+	}
+	i := slices.IndexFunc(m.layers, func(l layer) bool {
+		return slices.ContainsFunc(l.linear[:], (*tape.Linear).Trains)
+	})
+	return max(i, 0)
+}

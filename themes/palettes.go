@@ -125,7 +125,7 @@ var light = Palette{
 		Info: {0x1b5e9c, blue, 0},
 
 		Trained: {0x14602c, green, 0},
-		Masked:  {0x666c78, brightBlack, 0},
+		Masked:  {0x5f6571, brightBlack, 0},
 		Special: {0x7436a8, magenta, 0},
 
 		Border:      {0x8b909c, brightBlack, 0},

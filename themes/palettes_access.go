@@ -63,7 +63,7 @@ var contrast = Palette{
 	Inks: [NumTokens]Ink{
 		Base:     {0x000000, ansiDefault, 0},
 		Panel:    {0x101010, ansiDefault, 0},
-		Select:   {0x003a8c, blue, 0},
+		Select:   {0x002f73, blue, 0},
 		Cursor:   {0xffff00, brightYellow, 0},
 		TrainedA: {0x003d10, ansiDefault, 0},
 		TrainedB: {0x005518, ansiDefault, 0},

@@ -92,7 +92,7 @@ func (t *Theme) build(tok Token) {
 	t.attr[tok] = ink.Attr
 	t.colors[tok] = lipgloss.NoColor{}
 	st := lipgloss.NewStyle()
-	if !t.palette.Mono && tok != None && ink != (Ink{}) {
+	if !t.palette.Mono && tok != None {
 		if c := t.downsample(ink); c != nil {
 			t.colors[tok] = c
 			t.fg[tok] = strings.Join(ansi.Style{}.ForegroundColor(c), ";")
@@ -139,9 +139,9 @@ func (t *Theme) Mono() bool { return t.palette.Mono }
 // ASCII says that only plain characters may be drawn.
 func (t *Theme) ASCII() bool { return t.ascii }
 
-// Shaded says whether the background shades of the palette can be told apart
-// (256 colours and more).
-func (t *Theme) Shaded() bool { return !t.palette.Mono && t.profile > colorprofile.ANSI }
+// Shaded says whether neighbouring background shades of the palette can be
+// told apart. Among 256 colours the dark greens are one.
+func (t *Theme) Shaded() bool { return !t.palette.Mono && t.profile == colorprofile.TrueColor }
 
 // Color is the token's colour as the terminal shows it; lipgloss.NoColor when
 // it is the terminal's own.

@@ -72,12 +72,31 @@ func Open(path string) (*Set, error) {
 		_ = s.Close() // the first error is the one to report
 		return nil, err
 	}
+	s.sortNames()
+	return s, nil
+}
+
+// Parse reads a safetensors file that is in memory, such as one embedded in the program. The tensors are slices of data,
+// which must not change while the set is in use.
+func Parse(data []byte) (*Set, error) {
+	h, err := parseHeader(data)
+	if err != nil {
+		return nil, fmt.Errorf("read weights: %w", err)
+	}
+	s := &Set{tensors: map[string]Tensor{}, metadata: h.metadata}
+	for _, t := range h.tensors {
+		s.tensors[t.Name] = t
+	}
+	s.sortNames()
+	return s, nil
+}
+
+func (s *Set) sortNames() {
 	s.names = make([]string, 0, len(s.tensors))
 	for name := range s.tensors {
 		s.names = append(s.names, name)
 	}
 	slices.Sort(s.names)
-	return s, nil
 }
 
 // findInFolder chooses the weights of a model folder as transformers does.

@@ -399,3 +399,30 @@ func FuzzIndex(f *testing.F) {
 		}
 	})
 }
+
+func TestParse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.safetensors")
+	if err := WriteSources(path, []Source{floats("x", 1, 2), floats("a", 3)}, PyTorch()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Names(); !slices.Equal(got, []string{"a", "x"}) || s.Metadata()["format"] != "pt" {
+		t.Errorf("names %q, metadata %q", got, s.Metadata())
+	}
+	if x, _ := s.Tensor("x"); len(x.Data) != 8 {
+		t.Errorf("x has %d bytes, want 8", len(x.Data))
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Parse(data[:len(data)-1]); err == nil {
+		t.Error("a truncated file was accepted")
+	}
+}

@@ -79,8 +79,25 @@ def rope_tables(model):
     return {"inv_freq": r.inv_freq, "cos": cos[0], "sin": sin[0]}
 
 
+@torch.no_grad()
+def activations(model, ids) -> dict[str, torch.Tensor]:
+    """Outputs of the embedding, of each block, of its attention and MLP, and of the last norm, by module name: [T, hidden]."""
+    kept, hooks = {}, []
+    for name, module in model.named_modules():
+        last = name.split(".")[-1]
+        if last.isdigit() or last in ("embed_tokens", "self_attn", "mlp", "norm"):
+            def keep(_, __, output, name=name):
+                kept[name] = (output[0] if isinstance(output, tuple) else output)[0]
+            hooks.append(module.register_forward_hook(keep))
+    model(ids[None])
+    for h in hooks:
+        h.remove()
+    return kept
+
+
 def dump(model, out: Path) -> dict:
-    """Writes out/forward.safetensors, forward.json and rope.safetensors; returns the noise it measured."""
+    """Writes out/forward.safetensors, forward.json, rope.safetensors and activations.safetensors; returns the noise it
+    measured."""
     ids, labels = sequences(model.config.vocab_size)
     model.generation_config.eos_token_id = None
     logits = logits_alone(model, ids)
@@ -107,4 +124,5 @@ def dump(model, out: Path) -> dict:
         "prompt_ids": prompt.tolist(), "generated_ids": new.tolist(), "smallest_top2_gap": margin,
         "noise": noise})
     write_tensors(out / "rope.safetensors", rope_tables(model))
+    write_tensors(out / "activations.safetensors", activations(model, ids[0]))
     return noise

@@ -36,7 +36,7 @@ RUNS = [
     Run("qlora-single", "llama-gqa", "qlora", 1e-2, "lora", double_quant=False),
     Run("lora-qv-rslora", "llama-gqa", "lora", 1e-2, "lora-qv-rslora", scheduler="cosine", max_grad_norm=6.0),
     Run("full", "llama-gqa", "full", 2e-3),
-    Run("lora", "llama-bias-tied", "lora", 1e-2, "lora", max_grad_norm=4.0),
+    Run("lora", "llama-bias-tied", "lora", 4e-3, "lora", max_grad_norm=4.0),
 ]
 
 

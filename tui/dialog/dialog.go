@@ -125,7 +125,7 @@ func splice(line, row string, x, w, width int) string {
 	return left + ansi.ResetStyle + row + ansi.ResetStyle + right
 }
 
-// box frames the lines of a dialog on Panel: body rows, a blank row, a foot
+// box frames the lines of a dialog: body rows, a blank row, a foot
 // of key hints. Rows must be width-4 cells wide at most.
 func box(th *themes.Theme, title string, tone themes.Token, body []string, foot string, width int) string {
 	f := widget.Frame{Title: title, Focused: true, Tone: tone}

@@ -141,18 +141,19 @@ func (p Progress) View(th *themes.Theme, width int) string {
 	return l.String()
 }
 
-// tails are the texts right of the bar, the most important first.
+// tails are the texts right of the bar, the most important first, in fields
+// of a fixed width: the bar must not move while numbers grow.
 func (p Progress) tails() []string {
 	var t []string
 	if p.Total > 0 {
 		t = append(t, Fit(Percent(p.Done/p.Total), 4, Right, ""))
 		total := Group(int64(p.Total))
-		t = append(t, strings.TrimSpace(Fit(Group(int64(p.Done)), len(total), Right, "")+"/"+total+" "+p.Unit))
+		t = append(t, strings.TrimRight(Fit(Group(int64(p.Done)), len(total), Right, "")+"/"+total+" "+p.Unit, " "))
 	} else {
 		t = append(t, strings.TrimSpace(Group(int64(p.Done))+" "+p.Unit))
 	}
 	if p.Left >= 0 && p.Total > 0 {
-		t = append(t, Duration(p.Left)+" left")
+		t = append(t, Fit(Duration(p.Left), 6, Right, "")+" left")
 	}
 	if p.Rate != "" {
 		t = append(t, p.Rate)

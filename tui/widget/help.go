@@ -18,14 +18,14 @@ type Binding struct {
 // HelpLine is the short help of a status line: "space pause  ? help", as many
 // as fit, disabled ones left out.
 func HelpLine(th *themes.Theme, bindings []Binding, width int) string {
-	l := NewLine(th, width)
+	l := NewLine(th, width).Space(1)
 	for _, b := range bindings {
 		if b.Hidden || b.Disabled != "" || len(b.Keys) == 0 {
 			continue
 		}
 		w := Width(b.Keys[0]) + 1 + Width(b.Help)
 		gap := 0
-		if l.used > 0 {
+		if l.used > 1 {
 			gap = 2
 		}
 		if gap+w > l.Left() {
@@ -37,7 +37,8 @@ func HelpLine(th *themes.Theme, bindings []Binding, width int) string {
 }
 
 // HelpRows are the rows of the help panel: groups with their keys, set in as
-// many columns as width has room for. Scroll them in a dialog or pane.
+// many columns as width has room for, all of one width that is at most width.
+// Scroll them in a dialog or pane.
 func HelpRows(th *themes.Theme, bindings []Binding, width int) []string {
 	groups := groupBindings(bindings)
 	if len(groups) == 0 || width <= 0 {
@@ -49,11 +50,11 @@ func HelpRows(th *themes.Theme, bindings []Binding, width int) []string {
 			continue
 		}
 		keyw = max(keyw, min(Width(joinKeys(b)), 22))
-		helpw = max(helpw, min(Width(b.Help), 36))
+		helpw = max(helpw, min(Width(helpText(b)), 48))
 	}
 	const gap = 4
 	cols := min(max((width+gap)/(keyw+2+helpw+gap), 1), len(groups))
-	colw := (width - gap*(cols-1)) / cols
+	colw := min((width-gap*(cols-1))/cols, keyw+2+helpw)
 	columns := balance(groups, cols)
 	blocks := make([][]string, cols)
 	rows := 0
@@ -79,7 +80,7 @@ func HelpRows(th *themes.Theme, bindings []Binding, width int) []string {
 				b.WriteString(spaces(colw))
 			}
 		}
-		out[r] = Fit(b.String(), width, Left, "")
+		out[r] = Truncate(b.String(), width, "")
 	}
 	return out
 }
@@ -141,15 +142,21 @@ func (g helpGroup) rows(th *themes.Theme, width, keyw int) []string {
 	}
 	for _, b := range g.bindings {
 		key, text := themes.FG(themes.Accent), themes.FG(themes.Text)
-		help := b.Help
 		if b.Disabled != "" {
 			key, text = themes.FG(themes.Faint), themes.FG(themes.Faint)
-			help += " (" + b.Disabled + ")"
 		}
 		l := NewLine(th, width).Field(key, joinKeys(b), min(keyw, width/2), Left).Space(2)
-		out = append(out, l.Field(text, help, l.Left(), Left).String())
+		out = append(out, l.Field(text, helpText(b), l.Left(), Left).String())
 	}
 	return out
+}
+
+// helpText is the help with the reason why it cannot act now.
+func helpText(b Binding) string {
+	if b.Disabled != "" {
+		return b.Help + " (" + b.Disabled + ")"
+	}
+	return b.Help
 }
 
 func joinKeys(b Binding) string { return strings.Join(b.Keys, " ") }

@@ -65,7 +65,10 @@ func keepBlank(rows []string) []string {
 	return rows
 }
 
-const stackedLabel = 8 // cells of "planned " and "used    "
+const (
+	stackedLabel = 8 // cells of "planned " and "used    "
+	stackedShare = 9 // cells of "  of plan"
+)
 
 func (s Stacked) sums() (planned, used int64, known bool) {
 	for _, h := range s.Shares {
@@ -123,7 +126,7 @@ func (s Stacked) header(th *themes.Theme, width int) string {
 	p := themes.FG(themes.Muted)
 	name, num := s.fields(width)
 	return l.Space(2).Field(p, "owner", name, Left).Field(p, "planned", num, Right).Field(p, "used", num, Right).
-		Field(p, "used/planned", l.Left(), Right).String()
+		Field(p, "of plan", stackedShare, Right).String()
 }
 
 func (s Stacked) row(th *themes.Theme, h Share, fill string, tok themes.Token, width int) string {
@@ -142,7 +145,7 @@ func (s Stacked) row(th *themes.Theme, h Share, fill string, tok themes.Token, w
 	}
 	l.Repeat(themes.FG(tok), fill, 1).Space(1).Field(themes.FG(themes.Text), h.Name, name, Left)
 	return l.Field(themes.FG(themes.Text), Bytes(h.Planned), num, Right).
-		Field(themes.FG(tone), used, num, Right).Field(themes.FG(themes.Muted), share, l.Left(), Right).String()
+		Field(themes.FG(tone), used, num, Right).Field(themes.FG(themes.Muted), share, stackedShare, Right).String()
 }
 
 // fields are the widths of the name and of the number columns.

@@ -120,7 +120,7 @@ func (t *Table) View(th *themes.Theme, width, height int) string {
 	if n > body && width > 4 {
 		bar = 1
 	}
-	sizes := t.widths(width - 2 - bar)
+	sizes := t.widths(width - 2 - 2*bar)
 	if !t.NoHeader {
 		out = append(out, t.header(th, sizes, width))
 	}
@@ -137,9 +137,9 @@ func (t *Table) View(th *themes.Theme, width, height int) string {
 			out = append(out, spaces(width))
 			continue
 		}
-		line := t.row(th, row, sizes, width-bar)
+		line := t.row(th, row, sizes, width-2*bar)
 		if bar > 0 {
-			line += ScrollCell(th, i, body, t.offset, n)
+			line += " " + ScrollCell(th, i, body, t.offset, n)
 		}
 		out = append(out, line)
 	}

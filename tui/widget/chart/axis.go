@@ -38,11 +38,49 @@ func (a axis) project(v float64) (f float64, ok bool) {
 	return f, finite(f)
 }
 
-// linearAxis covers e with round ends and gives at most about n ticks.
-func linearAxis(e extremes, n int, ticks []tick) (axis, []tick) {
-	lo, hi := max(e.low, -limit), min(e.high, limit)
+// linearAxis covers e on a plot of rows cells. Ticks stand on round values a
+// whole number of rows apart, so that their labels are evenly spaced; of the
+// spacings that do, the one that wastes the least of the plot is taken.
+func linearAxis(e extremes, rows int, ticks []tick) (axis, []tick) {
+	lo, hi := widen(e)
+	span := float64(max(rows-1, 1))
+	best, bestStep, bestRows := axis{}, 0.0, 0.0
+	least := 3.0
+	if rows < 9 {
+		least = 2
+	}
+	most := min(max(float64(rows/4+1), least), 6)
+	for apart := least; apart <= min(most, max(span, least)); apart++ {
+		n := span / apart // tick distances in the plot
+		step := niceStep((hi - lo) / n)
+		from := math.Floor(lo/step+1e-9) * step
+		for from+step*n < hi*(1-1e-12) && step < limit {
+			step = niceStep(step * 1.01)
+			from = math.Floor(lo/step+1e-9) * step
+		}
+		if cover := step * n; bestStep == 0 || cover < (best.hi-best.lo)*(1-1e-9) {
+			best, bestStep, bestRows = axis{lo: from, hi: from + cover}, step, n
+		}
+	}
+	if step := bestStep; !finite(best.hi) || best.hi <= best.lo || step <= max(math.Abs(lo), math.Abs(hi))*1e-9 || best.hi < hi {
+		// Values too close for their size: no numbers one can label.
+		return axis{lo: lo, hi: hi}, append(ticks, tick{lo, shortest(lo)}, tick{hi, shortest(hi)})
+	}
+	first := math.Round(best.lo / bestStep)
+	largest := max(math.Abs(best.lo), math.Abs(best.hi))
+	for i := 0.0; i <= bestRows+1e-9; i++ {
+		v := (first + i) * bestStep
+		ticks = append(ticks, tick{v, linearLabel(v, bestStep, largest)})
+	}
+	return best, ticks
+}
+
+// widen gives the ends of e as a range that is neither empty nor beyond
+// limit.
+func widen(e extremes) (lo, hi float64) {
+	lo, hi = max(e.low, -limit), min(e.high, limit)
 	if lo > hi {
-		lo, hi = 0, 1
+		return 0, 1
 	}
 	if lo == hi {
 		pad := math.Abs(lo) / 10
@@ -50,20 +88,11 @@ func linearAxis(e extremes, n int, ticks []tick) (axis, []tick) {
 			pad = 1
 		}
 		lo, hi = lo-pad, hi+pad
-		if e.low >= 0 && lo < 0 {
-			lo = 0
+		if e.low >= 0 {
+			lo = max(lo, 0)
 		}
 	}
-	step := niceStep((hi - lo) / float64(max(n, 1)))
-	first, last := math.Floor(lo/step+1e-9), math.Ceil(hi/step-1e-9)
-	if !finite(first) || !finite(last) || last <= first || last-first > 100 || step <= math.Abs(first*step)*1e-12 {
-		// Values too close for their size, or no numbers one can label.
-		return axis{lo: lo, hi: hi}, append(ticks, tick{lo, shortest(lo)}, tick{hi, shortest(hi)})
-	}
-	for i := first; i <= last; i++ {
-		ticks = append(ticks, tick{i * step, linearLabel(i*step, step, max(math.Abs(first), math.Abs(last))*step)})
-	}
-	return axis{lo: first * step, hi: last * step}, ticks
+	return lo, hi
 }
 
 // niceStep is the least of 1, 2, 2.5, 5 times a power of ten at or above v.

@@ -22,11 +22,12 @@ type cell struct {
 // Layers of the plot: a higher one takes the cell over, the same one shares
 // it.
 const (
-	layerGrid  uint8 = iota + 1 // grid and marker lines
-	layerRaw                    // faint values behind the average
-	layerLine                   // lines
-	layerNodes                  // marked values
-	layerText                   // labels
+	layerGrid   uint8 = iota + 1 // grid and marker lines
+	layerRaw                     // faint values behind the average
+	layerThread                  // lines between marked values
+	layerLine                    // lines
+	layerNodes                   // marked values
+	layerText                    // labels
 )
 
 // canvas is a grid of cells, reused from one drawing to the next.

@@ -40,6 +40,8 @@ type Chart struct {
 	XName string
 	// Format writes y values in the legend; widget.Number unless set.
 	Format func(float64) string
+	// Empty is written into the plot while there is no value.
+	Empty string
 
 	th      *themes.Theme
 	series  []*Series
@@ -60,6 +62,7 @@ type Chart struct {
 	cached  string
 	ticksY  []tick
 	ticksX  []tick
+	legend  []entry
 }
 
 type key struct {
@@ -70,7 +73,7 @@ type key struct {
 
 // New makes an empty chart.
 func New(th *themes.Theme) *Chart {
-	return &Chart{th: th, XName: "step", rev: 1}
+	return &Chart{th: th, XName: "step", Empty: "no values yet", rev: 1}
 }
 
 // SetTheme recolours the chart.

@@ -38,6 +38,9 @@ func (c *Chart) View(width, height int) string {
 			c.drawSeries(&f, s)
 		}
 	}
+	if f.axes && c.points() == 0 {
+		c.drawEmpty(&f)
+	}
 	c.drawCrosshair(&f)
 	c.drawLegend(&f)
 	c.cached, c.cacheAt = c.canvas.String(c.th), k
@@ -60,12 +63,11 @@ func (c *Chart) layout(width, height int) frame {
 	}
 	f.x.lo, f.x.hi = c.Window()
 	e := c.visible(f.x.lo, f.x.hi)
-	room := min(max(f.height/3, 2), 8)
 	c.ticksY = c.ticksY[:0]
 	if c.log {
-		f.y, c.ticksY = logAxis(e, room, c.ticksY)
+		f.y, c.ticksY = logAxis(e, min(max(f.height/3, 2), 8), c.ticksY)
 	} else {
-		f.y, c.ticksY = linearAxis(e, room, c.ticksY)
+		f.y, c.ticksY = linearAxis(e, f.height, c.ticksY)
 	}
 	if f.axes {
 		gutter := 5
@@ -100,12 +102,18 @@ func (f *frame) cellY(v float64) int {
 
 // cellX is the canvas column of a step.
 func (f *frame) cellX(step float64) int {
-	return f.left + int(math.Round(f.fx(step)))/f.dotsX
+	return f.left + int(math.Round((step-f.x.lo)/(f.x.hi-f.x.lo)*float64(f.width-1)))
 }
 
-// fx is the dot column of a step.
+// fx is the dot column of a step. The ends of the window fall on the middle
+// of the outermost cells, where the axis has its ticks.
 func (f *frame) fx(step float64) float64 {
-	return (step - f.x.lo) / (f.x.hi - f.x.lo) * float64(f.width*f.dotsX-1)
+	return f.middle(f.dotsX) + (step-f.x.lo)/(f.x.hi-f.x.lo)*float64(max(f.width-1, 1)*f.dotsX)
+}
+
+// step is the inverse of fx.
+func (f *frame) step(x float64) float64 {
+	return f.x.lo + (x-f.middle(f.dotsX))/float64(max(f.width-1, 1)*f.dotsX)*(f.x.hi-f.x.lo)
 }
 
 // fy is the dot row of a value, from the top; ok is false for a gap.
@@ -114,8 +122,11 @@ func (f *frame) fy(v float64) (y float64, ok bool) {
 	// Beyond the plot by more than its height a line is only steep: bounded,
 	// it costs no more dots.
 	p = min(max(p, -1), 2)
-	return (1 - p) * float64(f.height*f.dotsY-1), ok
+	return f.middle(f.dotsY) + (1-p)*float64((f.height-1)*f.dotsY), ok
 }
+
+// middle of a cell of so many dots.
+func (*frame) middle(dots int) float64 { return float64(dots-1) / 2 }
 
 func (c *Chart) drawAxes(f *frame) {
 	if !f.axes {
@@ -151,22 +162,41 @@ func (c *Chart) drawAxes(f *frame) {
 func (c *Chart) drawStepLabels(f *frame, bottom int) {
 	label := themes.FG(themes.Muted)
 	c.ticksX = stepTicks(f.x.lo, f.x.hi, f.width, 12, c.ticksX[:0])
-	right := f.left + f.width
-	limit := right
-	if name := widget.Sanitize(c.XName); name != "" && f.width > 30 {
-		limit -= widget.Width(name) + 1
-		c.canvas.text(limit+1, bottom+1, name, themes.FG(themes.Faint))
-	}
+	limit := f.left + f.width
 	free := 0
+	if name := widget.Sanitize(c.XName); widget.Width(name) < f.left {
+		c.canvas.text(f.left-1-widget.Width(name), bottom+1, name, themes.FG(themes.Faint))
+		free = f.left
+	}
 	for _, t := range c.ticksX {
 		x := f.cellX(t.at)
 		c.canvas.put(x, bottom, first(c.th.Glyphs.TeeDown), themes.FG(themes.Border), layerGrid)
-		at := max(x-len(t.label)/2, f.left-1)
+		at := min(max(x-len(t.label)/2, f.left), limit-len(t.label))
 		if at < free || at+len(t.label) > limit {
 			continue
 		}
 		free = c.canvas.text(at, bottom+1, t.label, label) + 1
 	}
+}
+
+// points is the number of values that are shown at all.
+func (c *Chart) points() int {
+	n := 0
+	for _, s := range c.series {
+		if !s.Hidden {
+			n += len(s.steps)
+		}
+	}
+	return n
+}
+
+// drawEmpty says why the plot is blank.
+func (c *Chart) drawEmpty(f *frame) {
+	text := widget.Truncate(widget.Sanitize(c.Empty), f.width, "")
+	if text == "" {
+		return
+	}
+	c.canvas.text(f.left+(f.width-widget.Width(text))/2, f.top+f.height/2, text, themes.FG(themes.Muted))
 }
 
 func (c *Chart) drawMarkers(f *frame) {
@@ -217,6 +247,9 @@ func (c *Chart) markerLook(k Kind) (string, themes.Token, bool) {
 func (c *Chart) drawSeries(f *frame, s *Series) {
 	pen := themes.FG(s.Tok)
 	p := plotter{c: c, f: f, pen: pen, layer: layerLine, mark: first(c.th.Glyphs.Marks[c.index(s)%6]), dash: c.dash(s)}
+	if s.Nodes {
+		p.layer = layerThread
+	}
 	if line := s.line(); line != &s.raw {
 		raw := p
 		raw.pen, raw.layer, raw.mark = themes.FG(themes.Faint), layerRaw, '.'
@@ -283,10 +316,9 @@ type plotter struct {
 func (p *plotter) draw(steps []int, t *track) {
 	f := p.f
 	cols := f.width * f.dotsX
-	perCol := (f.x.hi - f.x.lo) / float64(max(cols-1, 1))
 	// i is the first value of the column; begin with the one left of the
 	// window, so that the line comes in from there.
-	i := sort.SearchInts(steps, int(math.Ceil(f.x.lo-perCol/2)))
+	i := sort.SearchInts(steps, int(math.Ceil(f.step(-0.5))))
 	var px, py float64 // end of the line so far
 	joined := false
 	if i > 0 {
@@ -302,8 +334,7 @@ func (p *plotter) draw(steps []int, t *track) {
 			}
 			return
 		}
-		edge := f.x.lo + (col+0.5)*perCol
-		j := i + sort.SearchInts(steps[i:], int(math.Ceil(edge)))
+		j := i + sort.SearchInts(steps[i:], int(math.Ceil(f.step(col+0.5))))
 		j = max(j, i+1)
 		px, py, joined = p.column(t, i, j, col, px, py, joined)
 		i = j
@@ -323,11 +354,8 @@ func (p *plotter) column(t *track, i, j int, x, px, py float64, joined bool) (fl
 		p.missing(x)
 		return px, py, false
 	}
-	for _, v := range t.v[i:min(j, i+blockSize)] {
-		if !finite(v) {
-			p.missing(x)
-			break
-		}
+	if e.missing {
+		p.missing(x)
 	}
 	if y, ok := f.fy(t.v[i]); ok && joined {
 		p.line(px, py, x, y)
@@ -344,7 +372,7 @@ func (p *plotter) column(t *track, i, j int, x, px, py float64, joined bool) (fl
 // missing marks a value that is not a number on the axis.
 func (p *plotter) missing(x float64) {
 	f := p.f
-	if col := f.left + int(x)/f.dotsX; f.axes && p.layer == layerLine && x >= 0 {
+	if col := f.left + int(x)/f.dotsX; f.axes && p.layer >= layerThread && x >= 0 {
 		p.c.canvas.put(col, f.top+f.height, first(p.c.th.Glyphs.Missing), themes.FG(themes.Bad), layerText)
 	}
 }
@@ -417,54 +445,68 @@ func (c *Chart) drawCrosshair(f *frame) {
 }
 
 // drawLegend names the series with their values at the crosshair or the
-// newest ones.
+// newest ones. Where room is short the note goes first, then the values.
 func (c *Chart) drawLegend(f *frame) {
 	if !f.legend {
 		return
 	}
-	x := f.left
+	x, right := f.left, c.canvas.width
 	step := math.MaxInt - 1
 	if c.crossOn {
 		step = c.cross
 		x = c.canvas.text(x, 0, "@"+strconv.Itoa(step)+"  ", themes.FG(themes.Accent, themes.Bold))
 	}
-	right := c.canvas.width
-	if note := c.note(); note != "" && x+len(note)+24 < right {
-		right -= len(note)
-		c.canvas.text(right, 0, note, themes.FG(themes.Faint))
+	c.legend = c.legend[:0]
+	full, names := -3, -2
+	for i, s := range c.series {
+		if s.Hidden {
+			continue
+		}
+		e := c.entry(i, s, step)
+		full += 2 + widget.Width(e.name) + 1 + len(e.value) + 3
+		names += 2 + widget.Width(e.name) + 2
+		c.legend = append(c.legend, e)
+	}
+	note := c.note()
+	if note != "" && x+max(full, names)+3+len(note) <= right {
+		c.canvas.text(right-len(note), 0, note, themes.FG(themes.Faint))
+	}
+	values := x+full <= right
+	for _, e := range c.legend {
+		if x+2+widget.Width(e.name) > right {
+			return
+		}
+		x = c.canvas.text(x, 0, e.swatch+" ", themes.FG(e.tok))
+		x = c.canvas.text(x, 0, e.name, themes.FG(themes.Muted))
+		if values {
+			x = c.canvas.text(x+1, 0, e.value, themes.FG(themes.Text, themes.Bold)) + 1
+		}
+		x += 2
+	}
+}
+
+// entry is what the legend says of one series.
+type entry struct {
+	swatch, name, value string
+	tok                 themes.Token
+}
+
+func (c *Chart) entry(i int, s *Series, step int) entry {
+	e := entry{swatch: c.th.Glyphs.Swatch, name: widget.Sanitize(s.Name), tok: s.Tok}
+	switch {
+	case c.th.ASCII():
+		e.swatch = c.th.Glyphs.Marks[i%6]
+	case c.dash(s) > 0:
+		e.swatch = "╍"
 	}
 	format := c.Format
 	if format == nil {
 		format = widget.Number
 	}
-	for i, s := range c.series {
-		n := s.upTo(step)
-		if s.Hidden {
-			continue
-		}
-		value := ""
-		if n > 0 {
-			r := s.reading(n - 1)
-			value = format(r.Value)
-			if c.smooth > 0 && !s.Raw && finite(r.Smoothed) {
-				value = format(r.Smoothed)
-			}
-		}
-		name := widget.Sanitize(s.Name)
-		if x+2+widget.Width(name)+1+len(value) > right {
-			return
-		}
-		swatch := c.th.Glyphs.Swatch
-		switch {
-		case c.th.ASCII():
-			swatch = c.th.Glyphs.Marks[i%6]
-		case c.dash(s) > 0:
-			swatch = "╍"
-		}
-		x = c.canvas.text(x, 0, swatch+" ", themes.FG(s.Tok))
-		x = c.canvas.text(x, 0, name+" ", themes.FG(themes.Muted))
-		x = c.canvas.text(x, 0, value, themes.FG(themes.Text, themes.Bold)) + 3
+	if n := s.upTo(step); n > 0 {
+		e.value = format(s.reading(n - 1).Smoothed)
 	}
+	return e
 }
 
 // note tells the view's options.

@@ -12,8 +12,8 @@ import (
 type Series struct {
 	Name   string
 	Tok    themes.Token
-	Nodes  bool // mark each value: for few values far apart, as evaluations are
-	Raw    bool // never smoothed
+	Nodes  bool // mark each value and never smooth: few values far apart, as evaluations are
+	Raw    bool // never smooth
 	Hidden bool
 
 	chart  *Chart
@@ -81,7 +81,7 @@ func (s *Series) reading(i int) Reading {
 
 // line is what is drawn strong: the average when smoothing, else the values.
 func (s *Series) line() *track {
-	if s.weight > 0 && !s.Raw {
+	if s.weight > 0 && !s.Raw && !s.Nodes {
 		return &s.smooth
 	}
 	return &s.raw
@@ -100,12 +100,14 @@ const blockSize = 256
 type extremes struct {
 	low, high float64
 	positive  float64 // least value above 0; +Inf when there is none
+	missing   bool    // there are values that are not finite
 }
 
-var nothing = extremes{math.Inf(1), math.Inf(-1), math.Inf(1)}
+var nothing = extremes{low: math.Inf(1), high: math.Inf(-1), positive: math.Inf(1)}
 
 func (e *extremes) add(v float64) {
 	if !finite(v) {
+		e.missing = true
 		return
 	}
 	e.low, e.high = min(e.low, v), max(e.high, v)
@@ -116,6 +118,7 @@ func (e *extremes) add(v float64) {
 
 func (e *extremes) merge(f extremes) {
 	e.low, e.high, e.positive = min(e.low, f.low), max(e.high, f.high), min(e.positive, f.positive)
+	e.missing = e.missing || f.missing
 }
 
 func (t *track) push(v float64) {

@@ -1,0 +1,208 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"lathe/compute"
+	"lathe/model/safetensors"
+)
+
+const shardBytes = 5_000_000_000 // as transformers' default
+
+// Save writes config.json and the base's weights in Hugging Face layout, as they are held; a base in 4 bits has none to
+// write. Tokenizer files are the caller's to copy. Each file is whole or not there.
+func (m *Model) Save(dir string) error {
+	if m.options.NF4 {
+		return errors.New("save model: it is held in 4 bits; save the adapter, or merge")
+	}
+	return m.save(dir, m.sources(false))
+}
+
+// SaveMerged writes the model with its adapter merged in.
+func (m *Model) SaveMerged(dir string) error {
+	sources, err := m.MergedTensors()
+	if err != nil {
+		return err
+	}
+	return m.save(dir, sources)
+}
+
+func (m *Model) save(dir string, sources []safetensors.Source) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	config, err := m.cfg.JSON(m.savedDType())
+	if err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	if err := safetensors.WriteSharded(dir, sources, safetensors.PyTorch(), shardBytes); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	if err := writeFile(filepath.Join(dir, "config.json"), config); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	return nil
+}
+
+// savedDType is the type in which matrices are written: as held, and what was stored for those in 4 bits.
+func (m *Model) savedDType() compute.DType {
+	if !m.options.NF4 {
+		return m.embed.Table.DType()
+	}
+	for _, t := range []compute.DType{compute.BF16, compute.F16} {
+		if m.cfg.DType == t.String() {
+			return t
+		}
+	}
+	return compute.F32
+}
+
+// MergedTensors lists the base's tensors with the adapter merged in: W + scale·B·A in float32, as PEFT's
+// merge_and_unload. Each is computed when it is written.
+func (m *Model) MergedTensors() ([]safetensors.Source, error) {
+	if m.adapter == nil {
+		return nil, errors.New("merge adapter: this view of the model has none")
+	}
+	return m.sources(true), nil
+}
+
+func (m *Model) sources(merged bool) []safetensors.Source {
+	sources := make([]safetensors.Source, len(m.tensors))
+	for i, t := range m.tensors {
+		shape := make([]int64, len(t.shape))
+		for j, n := range t.shape {
+			shape[j] = int64(n)
+		}
+		dtype := t.weight.Data.DType()
+		if t.weight.NF4 != nil {
+			dtype = m.savedDType()
+		}
+		sources[i] = safetensors.Source{Name: t.name, DType: fileType(dtype), Shape: shape, Data: func() ([]byte, error) {
+			return m.tensorBytes(t, dtype, merged)
+		}}
+	}
+	return sources
+}
+
+func fileType(t compute.DType) safetensors.DType {
+	switch t {
+	case compute.BF16:
+		return safetensors.BF16
+	case compute.F16:
+		return safetensors.F16
+	}
+	return safetensors.F32
+}
+
+// tensorBytes downloads a tensor, through float32 where it is merged or held in 4 bits.
+func (m *Model) tensorBytes(t tensor, dtype compute.DType, merged bool) ([]byte, error) {
+	pair := m.pairOf(t)
+	if t.weight.NF4 == nil && (!merged || pair == nil) {
+		out := make([]byte, compute.ByteLen(t.weight.Data))
+		m.dev.Download(out, t.weight.Data)
+		return out, m.dev.Sync()
+	}
+	w, err := m.dev.Alloc(compute.F32, int(t.elements()))
+	if err != nil {
+		return nil, fmt.Errorf("merge %s: %w", t.name, err)
+	}
+	defer w.Free()
+	if t.weight.NF4 != nil {
+		m.dev.DequantizeNF4(w, t.weight)
+	} else {
+		m.dev.Cast(w, t.weight.Data)
+	}
+	if merged && pair != nil {
+		delta, err := m.dev.Alloc(compute.F32, w.Len())
+		if err != nil {
+			return nil, fmt.Errorf("merge %s: %w", t.name, err)
+		}
+		defer delta.Free()
+		m.dev.LinearBackwardInput(compute.LinearBackwardInput{ // B·A, spelled as dy·W
+			DX: delta, DY: pair.B, N: t.weight.Out, W: compute.Weight{Out: pair.R, In: t.weight.In, Data: pair.A},
+		})
+		m.dev.Add(compute.Add{Y: w, A: w, B: delta, Scale: pair.Scale})
+	}
+	values := compute.Download[float32](m.dev, w)
+	if err := m.dev.Sync(); err != nil {
+		return nil, fmt.Errorf("merge %s: %w", t.name, err)
+	}
+	return safetensors.AppendFloat32s(nil, fileType(dtype), values)
+}
+
+// JSON is config.json: as it was read, or written from the fields, with the dtype of the weights beside it.
+func (c *Config) JSON(dtype compute.DType) ([]byte, error) {
+	fields := map[string]any{}
+	for key, raw := range c.raw {
+		fields[key] = raw
+	}
+	if c.raw == nil {
+		fields = c.fields()
+	}
+	delete(fields, "dtype")
+	fields["torch_dtype"] = dtype.String() // both generations of transformers read it
+	delete(fields, "quantization_config")
+	out, err := json.MarshalIndent(maps.Clone(fields), "", "  ")
+	return append(out, '\n'), err
+}
+
+// fields spells the configuration with transformers' keys.
+func (c *Config) fields() map[string]any {
+	f := map[string]any{
+		"architectures": []string{c.Architecture}, "model_type": c.Family,
+		"hidden_size": c.Hidden, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads,
+		"head_dim": c.HeadDim, "intermediate_size": c.Intermediate, "vocab_size": c.Vocab, "max_position_embeddings": c.ContextLength,
+		"rms_norm_eps": c.NormEps, "hidden_act": actNames[c.Act], "rope_theta": c.RoPE.Theta,
+		"tie_word_embeddings": c.TieHead, "attention_bias": c.AttentionBias, "mlp_bias": c.MLPBias,
+		"initializer_range": c.InitStd, "attention_dropout": c.AttnDropout, "use_cache": true,
+	}
+	scaling := map[string]any{"rope_type": c.RoPE.Type, "factor": c.RoPE.Factor}
+	switch c.RoPE.Type {
+	case "llama3":
+		scaling["low_freq_factor"], scaling["high_freq_factor"] = c.RoPE.LowFreqFactor, c.RoPE.HighFreqFactor
+		scaling["original_max_position_embeddings"] = c.RoPE.OriginalContext
+		f["rope_scaling"] = scaling
+	case "linear":
+		f["rope_scaling"] = scaling
+	}
+	for key, id := range map[string]int32{"bos_token_id": c.BOS, "pad_token_id": c.PAD} {
+		if id >= 0 {
+			f[key] = id
+		}
+	}
+	switch len(c.EOS) {
+	case 0:
+	case 1:
+		f["eos_token_id"] = c.EOS[0]
+	default:
+		f["eos_token_id"] = c.EOS
+	}
+	return f
+}
+
+var actNames = map[compute.Act]string{
+	compute.SiLU: "silu", compute.GELU: "gelu", compute.GELUTanh: "gelu_pytorch_tanh", compute.ReLU: "relu",
+}
+
+// writeFile writes under a temporary name, syncs and renames, so that the file is whole or not there.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
