@@ -175,21 +175,38 @@ var refusals = []string{
 	"i'm an ai", "i am an ai", "my knowledge cutoff",
 }
 
-// refusalAt looks at the first two hundred bytes.
+// refusalAt looks at the words of the first two hundred bytes.
 func refusalAt(inner []byte) (start, end int) {
-	if i := bytes.IndexAny(inner[:min(len(inner), 200)], "aAiImM"); i < 0 {
-		return -1, -1
-	}
-	head := strings.ToLower(string(inner[:min(len(inner), 200)]))
-	if len(head) > len(inner) {
-		return -1, -1 // lower case took more bytes: offsets would be wrong
-	}
-	for _, refusal := range refusals {
-		if i := strings.Index(head, refusal); i >= 0 {
-			return i, i + len(refusal)
+	for i := range min(len(inner), 200) {
+		c := inner[i] | 0x20
+		if c != 'a' && c != 'i' && c != 'm' || i > 0 && isAlphanumeric(inner[i-1]) && !escaped(inner, i-1) {
+			continue
+		}
+		for _, refusal := range refusals {
+			if refusal[0] == c && hasFold(inner[i:], refusal) {
+				return i, i + len(refusal)
+			}
 		}
 	}
 	return -1, -1
+}
+
+// hasFold reports whether text begins with the lower-case word, in any case of
+// ASCII letters.
+func hasFold(text []byte, word string) bool {
+	if len(text) < len(word) {
+		return false
+	}
+	for i := range len(word) {
+		c := text[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // edges finds white space at the ends of a text.

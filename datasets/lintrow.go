@@ -17,11 +17,13 @@ type linter struct {
 	out   rowReport
 	told  map[string]bool // codes reported for the value in hand
 	turns []turn
+	// respelt says that the row has escapes with more than one spelling.
+	respelt bool
 }
 
 // row is a worker's whole work on a row.
 func (l *linter) row(r *Row) rowReport {
-	l.at, l.out = r, rowReport{line: r.Line, row: r.Index, bytes: len(r.Raw)}
+	l.at, l.respelt, l.out = r, false, rowReport{line: r.Line, row: r.Index, bytes: len(r.Raw)}
 	l.parts = r.detect(&l.d)
 	l.out.format = r.Format
 	if !utf8.Valid(r.Raw) {
@@ -184,7 +186,7 @@ func (l *linter) hash(h *maphash.Hash, n int32) {
 		h.WriteByte('n')
 	case '"':
 		inner := l.inner(n)
-		if bytes.Contains(inner, []byte(`\u`)) || bytes.Contains(inner, []byte(`\/`)) {
+		if l.respelt {
 			quoted := quote(l.d.text(n))
 			inner = quoted[1 : len(quoted)-1]
 		}

@@ -50,8 +50,11 @@ func (l *linter) text(n int32) {
 		i++ // the decoder made sure that there is one more
 		switch inner[i] {
 		case 'u':
+			l.respelt = true
 			l.escapedText(n)
 			return
+		case '/':
+			l.respelt = true
 		case 'b', 'f':
 			l.once(n, inner, i-1, i+1, false, CodeControlCharacter, "the control character \\%c", inner[i])
 		}
@@ -220,14 +223,23 @@ var controlTokens = []string{
 	"<s>", "</s>",
 }
 
+// tokensByStart has the control tokens by their second byte: the first says
+// little in text that has brackets.
+var tokensByStart = func() (t [256][]string) {
+	for _, token := range controlTokens {
+		t[token[1]] = append(t[token[1]], token)
+	}
+	return t
+}()
+
 // controlTokenAt returns the control token at text[i:], or "". <s> and </s> are
 // HTML too: they count only at the edges of the text.
 func controlTokenAt(text []byte, i int) string {
 	rest := text[i:]
-	if len(rest) < 3 || bytes.IndexByte([]byte("|<IASTs/be\xef"), rest[1]) < 0 && rest[1] != '/' {
+	if len(rest) < 3 {
 		return ""
 	}
-	for _, token := range controlTokens {
+	for _, token := range tokensByStart[rest[1]] {
 		if len(token) > len(rest) || string(rest[:len(token)]) != token {
 			continue
 		}
