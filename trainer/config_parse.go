@@ -323,14 +323,18 @@ var otherNames = map[string]string{
 	"data_path": "train_file", "sample_packing": "packing", "double_quantization": "bnb_4bit_use_double_quant",
 }
 
-// nearest gives the candidate with the smallest edit distance.
+// nearest gives the candidate with the smallest edit distance; one that holds the word whole, or is held by it, is nearer.
 func nearest(s string, candidates []string) string {
 	if r := []rune(s); len(r) > 64 {
 		s = string(r[:64])
 	}
 	best, bestDistance := "", -1
 	for _, c := range candidates {
-		if d := editDistance(s, c); bestDistance < 0 || d < bestDistance {
+		d := editDistance(s, c)
+		if len(s) > 3 && len(c) > 3 && (strings.Contains(c, s) || strings.Contains(s, c)) {
+			d /= 4
+		}
+		if bestDistance < 0 || d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}

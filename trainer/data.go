@@ -15,6 +15,7 @@ import (
 	"lathe/datasets"
 	"lathe/model"
 	"lathe/model/template"
+	"lathe/model/tokenizer"
 )
 
 // corpus is a run's data, tokenised.
@@ -51,10 +52,11 @@ func readData(ctx context.Context, c Config, files *model.Files, progress func(s
 // newEncoder makes the journey from rows to tokens; the model may have no tokenizer when all rows are ready-made ids.
 func newEncoder(c Config, files *model.Files) (*datasets.Encoder, error) {
 	e := &datasets.Encoder{MaxSeqLength: maxSeqLength(c, files.Config), TrainOnInputs: c.TrainOnInputs, Columns: c.Columns.Columns()}
-	tokenizer, err := files.Tokenizer()
+	e.Tokenizer = noTokenizer{vocab: files.Config.Vocab}
+	t, err := files.Tokenizer()
 	switch {
 	case err == nil:
-		e.Tokenizer = tokenizer
+		e.Tokenizer = modelTokenizer{t, files.Config.Vocab}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("model_name_or_path: %w", err)
 	}
@@ -67,6 +69,25 @@ func newEncoder(c Config, files *model.Files) (*datasets.Encoder, error) {
 	}
 	return e, nil
 }
+
+// modelTokenizer has the vocabulary of the model's embedding, which may be padded beyond the tokenizer's.
+type modelTokenizer struct {
+	*tokenizer.Tokenizer
+	vocab int
+}
+
+func (t modelTokenizer) VocabSize() int { return t.vocab }
+
+// noTokenizer stands in for a model without tokenizer.json: ready-made ids pass, text has no token.
+type noTokenizer struct{ vocab int }
+
+func (noTokenizer) Encode(string, bool) []int32                  { return nil }
+func (noTokenizer) EncodeSpans(string, bool) ([]int32, [][2]int) { return nil, nil }
+func (noTokenizer) EOS() int32                                   { return -1 }
+func (noTokenizer) BOS() int32                                   { return -1 }
+func (noTokenizer) IsSpecial(int32) bool                         { return false }
+func (noTokenizer) Token(int32) string                           { return "" }
+func (t noTokenizer) VocabSize() int                             { return t.vocab }
 
 // maxSeqLength is max_seq_length, or the model's context where that is shorter.
 func maxSeqLength(c Config, m model.Config) int {
@@ -87,7 +108,11 @@ func readRows(ctx context.Context, c Config, e *datasets.Encoder, key string, pa
 		Progress: func(rows, total int) { progress("read "+key, int64(rows), int64(total)) },
 	})
 	if load := (*datasets.LoadError)(nil); errors.As(err, &load) {
-		return nil, fmt.Errorf("%w: %s: %w", ErrData, key, err)
+		hint := ""
+		if _, none := e.Tokenizer.(noTokenizer); none {
+			hint = " (the model's folder has no tokenizer.json, so that only rows of input_ids can be used)"
+		}
+		return nil, fmt.Errorf("%w: %s%s: %w", ErrData, key, hint, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
