@@ -45,13 +45,13 @@ type MemoryPlan struct {
 	Gradients   int64 `json:"gradients"`   // of all trained weights
 	Optimizer   int64 `json:"optimizer"`   // both moments
 	Activations int64 `json:"activations"` // tape and scratch of the largest micro-batch
-	KV          int64 `json:"kv"`          // the playground's cache: it borrows the activations' memory
+	KV          int64 `json:"kv"`          // cache of one generation in the playground, which goes without if there is no room
 	Workspace   int64 `json:"workspace"`   // tables and the device's own
 }
 
-// Total is the sum; the KV cache lies within the activations.
+// Total is what training needs: the sum without the KV cache.
 func (m MemoryPlan) Total() int64 {
-	return m.Base + m.Adapters + m.Gradients + m.Optimizer + max(m.Activations, m.KV) + m.Workspace
+	return m.Base + m.Adapters + m.Gradients + m.Optimizer + m.Activations + m.Workspace
 }
 
 // Environment is what a forecast needs to know of the machine.
@@ -125,6 +125,7 @@ func (r *Run) forecast(env Environment) error {
 	}
 	options := model.PlanOptions{
 		Load:       r.loadOptions(env.Device),
+		Stored:     storedDType(r.files.DType()),
 		Full:       r.config.Method == MethodFull,
 		Checkpoint: r.config.GradCheckpointing,
 		MaxTokens:  maxTokens, MaxSeqs: maxSeqs, MaxLen: maxLen,
@@ -153,6 +154,16 @@ func (r *Run) forecast(env Environment) error {
 	r.plan = p
 	r.dataNotices()
 	return nil
+}
+
+// storedDType reads torch's name of the type of a model's weights.
+func storedDType(name string) compute.DType {
+	for _, t := range []compute.DType{compute.BF16, compute.F16} {
+		if t.String() == name {
+			return t
+		}
+	}
+	return compute.F32
 }
 
 // bounds are those of the largest micro-batch, in training and in evaluation.

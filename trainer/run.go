@@ -218,7 +218,7 @@ func (r *Run) load(ctx context.Context, opts Options) (err error) {
 		return err
 	}
 	maxTokens, maxSeqs, maxLen := r.bounds()
-	if err := r.model.Reserve(maxTokens, maxSeqs, maxLen, true); err != nil {
+	if err := r.model.ReserveStep(maxTokens, maxSeqs, maxLen, true, model.StepOptions{Checkpoint: r.config.GradCheckpointing}); err != nil {
 		return fmt.Errorf("reserve workspace: %w", err)
 	}
 	return r.dev.Sync()
@@ -252,7 +252,7 @@ func (r *Run) adapterNotices() {
 		own, want any
 	}{{"r", own.R, want.R}, {"lora_alpha", own.Alpha, want.Alpha}, {"use_rslora", own.RSLoRA, want.RSLoRA}, {"lora_dropout", own.Dropout, want.Dropout}} {
 		if d.own != d.want {
-			r.notice(fmt.Sprintf("lora.%s is %v in run.yaml, %v in the adapter it goes on from: the adapter's holds", d.key, d.want, d.own))
+			r.notice(fmt.Sprintf("lora.%s: the adapter that training goes on from has %v, not %v; its own holds", d.key, d.own, d.want))
 		}
 	}
 }
@@ -262,7 +262,7 @@ func (r *Run) adapterNotices() {
 func (r *Run) loraConfig() model.LoRAConfig {
 	c := r.config.LoRA
 	target := model.TargetModules{Names: c.TargetModules}
-	if len(c.TargetModules) == 1 && (c.TargetModules[0] == "all-linear" || strings.ContainsAny(c.TargetModules[0], `.*+?()[]|^$\`)) {
+	if len(c.TargetModules) == 1 && (c.TargetModules[0] == model.AllLinear || strings.ContainsAny(c.TargetModules[0], `.*+?()[]|^$\`)) {
 		target = model.TargetModules{Regex: c.TargetModules[0]}
 	}
 	return model.LoRAConfig{
