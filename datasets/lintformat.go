@@ -177,13 +177,18 @@ var refusals = []string{
 
 // refusalAt looks at the words of the first two hundred bytes.
 func refusalAt(inner []byte) (start, end int) {
-	for i := range min(len(inner), 200) {
-		c := inner[i] | 0x20
-		if c != 'a' && c != 'i' && c != 'm' || i > 0 && isAlphanumeric(inner[i-1]) && !escaped(inner, i-1) {
+	for i := range min(len(inner)-1, 200) {
+		switch c, next := inner[i]|0x20, inner[i+1]; {
+		case c == 'a' && next|0x20 == 's', c == 'm' && next|0x20 == 'y': // as an ai, my knowledge
+		case c == 'i' && (next == ' ' || next == '\'' || next == 0xe2): // i cannot, i'm, i’m
+		default:
+			continue
+		}
+		if i > 0 && isAlphanumeric(inner[i-1]) && !escaped(inner, i-1) {
 			continue
 		}
 		for _, refusal := range refusals {
-			if refusal[0] == c && hasFold(inner[i:], refusal) {
+			if hasFold(inner[i:], refusal) {
 				return i, i + len(refusal)
 			}
 		}
