@@ -194,10 +194,15 @@ func (b *bench) close(name string, got compute.Buffer, want []float64, tol float
 
 func (b *bench) closeTo(name string, got, want []float64, tol float64) {
 	b.Helper()
+	b.closeScaled(name, got, want, tol, rms(want))
+}
+
+// closeScaled is closeTo for results that are differences of larger terms: scale is their size.
+func (b *bench) closeScaled(name string, got, want []float64, tol, scale float64) {
+	b.Helper()
 	if len(got) != len(want) {
 		b.Fatalf("%s holds %d elements, want %d", name, len(got), len(want))
 	}
-	scale := rms(want)
 	worst, at := 0.0, -1
 	for i := range want {
 		e := math.Abs(got[i]-want[i]) / (math.Abs(want[i]) + scale + 1e-30)
@@ -210,7 +215,7 @@ func (b *bench) closeTo(name string, got, want []float64, tol float64) {
 		}
 	}
 	if worst > tol {
-		b.Errorf("%s[%d] is %v, want %v: relative to rms and value off by %.2g, tolerance %.2g", name, at, got[at], want[at], worst, tol)
+		b.Errorf("%s[%d] is %v, want %v: off by %.2g relative to size and value, tolerance %.2g", name, at, got[at], want[at], worst, tol)
 	}
 }
 

@@ -1,8 +1,9 @@
 // Activations and their derivatives, plain and gated.
 
-// erf within 2 ulp: an odd polynomial near zero, 1 - exp(polynomial) elsewhere (after N. Juffa's erff).
-INLINE vf v_erf(vf x) {
-    vf t = v_abs(x), s = x * x;
+// The normal distribution function ½(1+erf(x/√2)), within 4 ulp for x > -6: near zero an odd polynomial for erf, elsewhere
+// erfc as the exponential of a polynomial (after N. Juffa's erff), which does not cancel in the lower tail.
+INLINE vf normal_cdf(vf x) {
+    vf z = x * v_set(0.70710678118654752f), t = v_abs(z), s = z * z, half = v_set(0.5f);
     vf r = v_fma(v_set(-1.72853470e-5f), t, v_set(3.83197126e-4f));
     vf u = v_fma(v_set(-3.88396438e-3f), t, v_set(2.42546219e-2f));
     r = v_fma(r, s, u);
@@ -10,16 +11,16 @@ INLINE vf v_erf(vf x) {
     r = v_fma(r, t, v_set(-6.34846687e-1f));
     r = v_fma(r, t, v_set(-1.28717512e-1f));
     r = v_fma(r, t, -t);
-    vf far = v_set(1.0f) - v_exp(r);
-    far = v_select(v_lt(x, v_zero()), -far, far);
+    vf tail = half * v_exp(r);
+    vf far = v_select(v_lt(z, v_zero()), tail, v_set(1.0f) - tail);
     vf p = v_set(-5.96761703e-4f);
     p = v_fma(p, s, v_set(4.99119423e-3f));
     p = v_fma(p, s, v_set(-2.67681349e-2f));
     p = v_fma(p, s, v_set(1.12819925e-1f));
     p = v_fma(p, s, v_set(-3.76125336e-1f));
     p = v_fma(p, s, v_set(1.28379166e-1f));
-    p = v_fma(p, x, x);
-    return v_select(v_lt(v_set(0.927734375f), t), far, p);
+    p = v_fma(p, z, z);
+    return v_select(v_lt(v_set(0.927734375f), t), far, v_fma(half, p, half));
 }
 
 INLINE vf sigmoid(vf x) { return v_set(1.0f) / (v_set(1.0f) + v_exp(-x)); }
@@ -28,23 +29,23 @@ INLINE vf sigmoid(vf x) { return v_set(1.0f) / (v_set(1.0f) + v_exp(-x)); }
 
 // The value of an activation and its derivative. act is a constant wherever this is called.
 INLINE vf activate(int act, vf x, vf *derivative) {
-    vf one = v_set(1.0f), half = v_set(0.5f);
+    vf one = v_set(1.0f);
     if (act == LATHE_SILU) {
         vf s = sigmoid(x);
         *derivative = s * v_fma(x, one - s, one);
         return x * s;
     }
     if (act == LATHE_GELU) {
-        vf cdf = half * (one + v_erf(x * v_set(0.70710678118654752f)));
+        vf cdf = normal_cdf(x);
         *derivative = v_fma(x, v_exp(x * x * v_set(-0.5f)) * v_set(0.3989422804014327f), cdf);
         return x * cdf;
     }
-    if (act == LATHE_GELU_TANH) {
-        vf cubic = v_set(0.044715f), k = v_set(SQRT_2_OVER_PI);
-        vf t = v_tanh(k * v_fma(x * x * x, cubic, x));
-        vf inner = k * v_fma(x * x, v_set(3.0f * 0.044715f), one);
-        *derivative = half * (one + t) + half * x * (one - t * t) * inner;
-        return half * x * (one + t);
+    if (act == LATHE_GELU_TANH) { // ½(1+tanh u) is the sigmoid of 2u, which cancels nowhere
+        vf k = v_set(2 * SQRT_2_OVER_PI), square = x * x;
+        vf e = v_exp(v_min(-(k * x * v_fma(square, v_set(0.044715f), one)), v_set(88.0f))); // finite: e·s is 1-s
+        vf s = one / (one + e), inner = k * v_fma(square, v_set(3 * 0.044715f), one);
+        *derivative = v_fma(x * s * (e * s), inner, s);
+        return x * s;
     }
     vm positive = v_lt(v_zero(), x);
     *derivative = v_select(positive, one, v_zero());

@@ -1,0 +1,232 @@
+package computetest
+
+import (
+	"math"
+	"testing"
+
+	"lathe/compute"
+)
+
+type attentionCase struct {
+	name  string
+	shape compute.AttentionShape
+	alibi []float64
+}
+
+func (c *attentionCase) sees(s compute.Span, i, j int) bool {
+	p := s.KLen - s.QLen + i
+	switch {
+	case c.shape.NoCausal, j < c.shape.Prefix:
+		return true
+	case j > p:
+		return false
+	}
+	return c.shape.Window == 0 || j > p-c.shape.Window
+}
+
+// rowScores are query i's scores for all keys of a span, -Inf where it sees none, and the softcap's slopes.
+func (c *attentionCase) rowScores(s compute.Span, h, i int, q, k []float64) (scores, slopes []float64) {
+	a := c.shape
+	scores, slopes = make([]float64, s.KLen), make([]float64, s.KLen)
+	row := q[((s.QStart+i)*a.H+h)*a.D:][:a.D]
+	for j := range scores {
+		if !c.sees(s, i, j) {
+			scores[j] = math.Inf(-1)
+			continue
+		}
+		x := dot(row, k[((s.KStart+j)*a.KV+h/(a.H/a.KV))*a.D:][:a.D])
+		if c.alibi != nil {
+			x += c.alibi[h] * float64(j-(s.KLen-s.QLen+i))
+		}
+		x *= float64(a.Scale)
+		slopes[j] = 1
+		if a.Softcap > 0 {
+			t := math.Tanh(x / float64(a.Softcap))
+			x, slopes[j] = float64(a.Softcap)*t, 1-t*t
+		}
+		scores[j] = x
+	}
+	return scores, slopes
+}
+
+// softmax in place; returns the log-sum-exp, -Inf where no key is seen (then all are zero).
+func softmax(x []float64) float64 {
+	top, sum := math.Inf(-1), 0.0
+	for _, v := range x {
+		top = max(top, v)
+	}
+	if math.IsInf(top, -1) {
+		clear(x)
+		return top
+	}
+	for i := range x {
+		x[i] = math.Exp(x[i] - top)
+		sum += x[i]
+	}
+	for i := range x {
+		x[i] /= sum
+	}
+	return top + math.Log(sum)
+}
+
+// forward is attention in float64.
+func (c *attentionCase) forward(q, k, v []float64) (out, lse []float64) {
+	a := c.shape
+	out, lse = make([]float64, a.NQ*a.H*a.D), make([]float64, a.NQ*a.H)
+	for _, s := range a.Spans {
+		for i := range s.QLen {
+			for h := range a.H {
+				p, _ := c.rowScores(s, h, i, q, k)
+				r := (s.QStart+i)*a.H + h
+				lse[r] = softmax(p)
+				for j, w := range p {
+					value := v[((s.KStart+j)*a.KV+h/(a.H/a.KV))*a.D:]
+					for d := range a.D {
+						out[r*a.D+d] += w * value[d]
+					}
+				}
+			}
+		}
+	}
+	return out, lse
+}
+
+// backward is the exact gradient of Σ dout·forward.
+func (c *attentionCase) backward(q, k, v, dout []float64) (dq, dk, dv []float64) {
+	a := c.shape
+	dq, dk, dv = make([]float64, len(q)), make([]float64, len(k)), make([]float64, len(v))
+	for _, s := range a.Spans {
+		for i := range s.QLen {
+			for h := range a.H {
+				p, slopes := c.rowScores(s, h, i, q, k)
+				softmax(p)
+				r := ((s.QStart+i)*a.H + h) * a.D
+				g, mean := make([]float64, len(p)), 0.0
+				for j, w := range p {
+					at := ((s.KStart+j)*a.KV + h/(a.H/a.KV)) * a.D
+					g[j] = dot(dout[r:r+a.D], v[at:at+a.D])
+					mean += w * g[j]
+				}
+				for j, w := range p {
+					at := ((s.KStart+j)*a.KV + h/(a.H/a.KV)) * a.D
+					ds := w * (g[j] - mean) * slopes[j] * float64(a.Scale)
+					for d := range a.D {
+						dv[at+d] += w * dout[r+d]
+						dk[at+d] += ds * q[r+d]
+						dq[r+d] += ds * k[at+d]
+					}
+				}
+			}
+		}
+	}
+	return dq, dk, dv
+}
+
+// VerifyReference checks the suite's own attention gradient against differences of its forward pass; the suite's test runs
+// it, so that a device is not held against a mistake.
+func VerifyReference(t *testing.T) {
+	for _, c := range attentionCases() {
+		a := c.shape
+		if a.NQ*a.H*a.D > 400 {
+			continue
+		}
+		b := newBench(t, nil, Float32())
+		q, k, v, dout := b.normal(a.NQ*a.H*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NQ*a.H*a.D)
+		loss := func(q, k, v []float64) float64 { out, _ := c.forward(q, k, v); return dot(dout, out) }
+		dq, dk, dv := c.backward(q, k, v, dout)
+		b.closeTo(c.name+" dq", dq, slope(func(x []float64) float64 { return loss(x, k, v) }, q), 1e-8)
+		b.closeTo(c.name+" dk", dk, slope(func(x []float64) float64 { return loss(q, x, v) }, k), 1e-8)
+		b.closeTo(c.name+" dv", dv, slope(func(x []float64) float64 { return loss(q, k, x) }, v), 1e-8)
+	}
+}
+
+func attentionCases() []attentionCase {
+	one := func(n int) []compute.Span { return []compute.Span{{QLen: n, KLen: n}} }
+	several := []compute.Span{{QStart: 0, QLen: 5, KLen: 5}, {QStart: 5, QLen: 1, KStart: 5, KLen: 1}, {QStart: 6, QLen: 70, KStart: 6, KLen: 70}}
+	shape := func(spans []compute.Span, nq, nk, h, kv, d int) compute.AttentionShape {
+		return compute.AttentionShape{Spans: spans, NQ: nq, NK: nk, H: h, KV: kv, D: d, Scale: float32(1 / math.Sqrt(float64(d)))}
+	}
+	with := func(s compute.AttentionShape, f func(*compute.AttentionShape)) compute.AttentionShape { f(&s); return s }
+	slopes := []float64{0.5, 0.25, 0.125, 0.0625}
+	cached := []compute.Span{{QLen: 1, KLen: 9}, {QStart: 1, QLen: 3, KStart: 9, KLen: 70}}
+	return []attentionCase{
+		{"one token", shape(one(1), 1, 1, 1, 1, 1), nil},
+		{"small", shape(one(5), 5, 5, 2, 2, 3), nil},
+		{"grouped heads", shape(one(7), 7, 7, 4, 2, 4), nil},
+		{"one key head", shape(one(6), 6, 6, 5, 1, 3), nil},
+		{"softcap", with(shape(one(6), 6, 6, 2, 1, 4), func(s *compute.AttentionShape) { s.Softcap = 1.5 }), nil},
+		{"alibi", shape(one(6), 6, 6, 4, 2, 4), slopes},
+		{"window", with(shape(one(9), 9, 9, 2, 1, 4), func(s *compute.AttentionShape) { s.Window = 3 }), nil},
+		{"window of one", with(shape(one(4), 4, 4, 1, 1, 2), func(s *compute.AttentionShape) { s.Window = 1 }), nil},
+		{"not causal", with(shape(one(7), 7, 7, 2, 1, 3), func(s *compute.AttentionShape) { s.NoCausal = true }), nil},
+		{"prefix", with(shape([]compute.Span{{QLen: 5, KLen: 8}}, 5, 8, 2, 1, 3), func(s *compute.AttentionShape) { s.Prefix = 3 }), nil},
+		{"prefix and window", with(shape([]compute.Span{{QLen: 9, KLen: 12}}, 9, 12, 2, 2, 3), func(s *compute.AttentionShape) { s.Prefix, s.Window = 3, 2 }), nil},
+		{"queries before the first key", shape([]compute.Span{{QLen: 6, KLen: 4}}, 6, 4, 2, 1, 3), nil},
+		{"rows of no span", shape([]compute.Span{{QStart: 2, QLen: 3, KStart: 1, KLen: 4}}, 7, 6, 2, 1, 3), nil},
+		{"no span", shape(nil, 3, 3, 1, 1, 2), nil},
+		{"empty span", shape([]compute.Span{{}, {QStart: 1, QLen: 2, KStart: 1, KLen: 2}, {QStart: 3, KStart: 3}}, 3, 3, 1, 1, 2), nil},
+		{"cache", shape(cached, 4, 79, 4, 2, 16), nil},
+		{"cache, window, alibi", with(shape(cached, 4, 79, 4, 2, 16), func(s *compute.AttentionShape) { s.Window = 20 }), slopes},
+		{"several spans", shape(several, 76, 76, 4, 2, 16), nil},
+		{"63", shape(one(63), 63, 63, 2, 2, 63), nil},
+		{"64", shape(one(64), 64, 64, 2, 2, 64), nil},
+		{"65", shape(one(65), 65, 65, 2, 2, 65), nil},
+		{"head of 128", shape(one(130), 130, 130, 2, 1, 128), nil},
+		{"head of 80", shape(one(100), 100, 100, 2, 2, 80), nil},
+		{"many heads, one key head", shape(one(33), 33, 33, 71, 1, 8), nil},
+		{"long", shape(one(300), 300, 300, 2, 1, 20), nil},
+		{"long window", with(shape(one(300), 300, 300, 2, 1, 20), func(s *compute.AttentionShape) { s.Window = 100 }), nil},
+		{"long prefix and window", with(shape([]compute.Span{{QLen: 200, KLen: 290}}, 200, 290, 2, 1, 20), func(s *compute.AttentionShape) { s.Window, s.Prefix = 40, 90 }), nil},
+		{"long, all of it", with(shape(one(260), 260, 260, 4, 2, 24), func(s *compute.AttentionShape) { s.Window, s.Softcap = 90, 5 }), slopes},
+	}
+}
+
+// attentions: forward and backward of every case; the mask's borders are what tiles get wrong.
+func attentions(b *bench) {
+	for _, c := range attentionCases() {
+		b.sub(c.name, func(b *bench) {
+			a := c.shape
+			if c.alibi != nil {
+				a.Alibi = b.put(c.alibi)
+			}
+			q, k, v, dout := b.normal(a.NQ*a.H*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NQ*a.H*a.D)
+			out, lse := c.forward(q, k, v)
+			Q, K, V := b.put(q), b.put(k), b.put(v)
+			forward := compute.Attention{AttentionShape: a, Out: b.garbage(len(out)), LSE: b.garbage(len(lse)), Q: Q, K: K, V: V}
+			b.Attention(forward)
+			b.close("Out", forward.Out, out, b.tol.Attention)
+			b.logSumExp(forward.LSE, lse)
+
+			dq, dk, dv := c.backward(q, k, v, dout)
+			back := compute.AttentionBackward{
+				AttentionShape: a, DQ: b.garbage(len(q)), DK: b.garbage(len(k)), DV: b.garbage(len(v)),
+				DOut: b.put(dout), Out: forward.Out, LSE: forward.LSE, Q: Q, K: K, V: V,
+			}
+			b.AttentionBackward(back)
+			b.close("DQ", back.DQ, dq, b.tol.Attention)
+			b.close("DK", back.DK, dk, b.tol.Attention)
+			b.close("DV", back.DV, dv, b.tol.Attention)
+			forward.Out, forward.LSE = b.garbage(len(out)), nil
+			b.Attention(forward)
+			b.close("Out without LSE", forward.Out, out, b.tol.Attention)
+		})
+	}
+	b.sub("shared rows", func(b *bench) {
+		spans := []compute.Span{{QLen: 2, KLen: 2}, {QStart: 1, QLen: 2, KStart: 2, KLen: 2}}
+		x := b.zeros(4)
+		b.Attention(compute.Attention{AttentionShape: compute.AttentionShape{Spans: spans, NQ: 4, NK: 4, H: 1, KV: 1, D: 1}, Out: x, Q: b.zeros(4), K: x, V: x})
+		if b.Sync() == nil {
+			b.Error("two spans wrote one row, and nothing was said")
+		}
+	})
+}
+
+// logSumExp compares where there is one; what a row without keys holds is the device's own affair.
+func (b *bench) logSumExp(got compute.Buffer, want []float64) {
+	b.Helper()
+	for i, g := range b.get(got) {
+		if w := want[i]; !math.IsInf(w, -1) && !(math.Abs(g-w) <= b.tol.Attention*(1+math.Abs(w))) {
+			b.Fatalf("LSE[%d] is %v, want %v", i, g, w)
+		}
+	}
+}
