@@ -146,7 +146,10 @@ func attentionCases() []attentionCase {
 	shape := func(spans []compute.Span, nq, nk, h, kv, d int) compute.AttentionShape {
 		return compute.AttentionShape{Spans: spans, NQ: nq, NK: nk, H: h, KV: kv, D: d, Scale: float32(1 / math.Sqrt(float64(d)))}
 	}
-	with := func(s compute.AttentionShape, f func(*compute.AttentionShape)) compute.AttentionShape { f(&s); return s }
+	with := func(s compute.AttentionShape, f func(*compute.AttentionShape)) compute.AttentionShape {
+		f(&s)
+		return s
+	}
 	slopes := []float64{0.5, 0.25, 0.125, 0.0625}
 	cached := []compute.Span{{QLen: 1, KLen: 9}, {QStart: 1, QLen: 3, KStart: 9, KLen: 70}}
 	return []attentionCase{

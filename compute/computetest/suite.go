@@ -166,7 +166,9 @@ func (b *bench) raw(x []uint8) compute.Buffer {
 	return y
 }
 
-func (b *bench) get(x compute.Buffer) []float64 { return doubles(compute.Download[float32](b.Device, x)) }
+func (b *bench) get(x compute.Buffer) []float64 {
+	return doubles(compute.Download[float32](b.Device, x))
+}
 
 // normal are n normally distributed numbers that float32 holds exactly.
 func (b *bench) normal(n int) []float64 {
