@@ -116,6 +116,31 @@ func TestEncodeMasks(t *testing.T) {
 	}
 }
 
+// reachingTemplate gives ranges that end inside the next turn's header, as those
+// found by comparing two renderings may.
+type reachingTemplate struct{ fakeTemplate }
+
+func (r reachingTemplate) Render(request []byte) (string, [][2]int, error) {
+	text, spans, err := r.fakeTemplate.Render(request)
+	for i := range spans {
+		spans[i][1] = min(spans[i][1]+len("<|end|>\n<|"), len(text))
+	}
+	return text, spans, err
+}
+
+func TestRangesThatReachIntoTheNextHeader(t *testing.T) {
+	e := Encoder{Tokenizer: fakeTokenizer{}, Renderer: reachingTemplate{}}
+	row := `{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"},{"role":"user","content":"R"},{"role":"assistant","content":"B"}]}`
+	v, err := e.View(NewRow([]byte(row), Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "<|user|>⏎Q<|end|>⏎<|assistant|>⏎[A<|end|>]⏎<|user|>⏎R<|end|>⏎<|assistant|>⏎[B<|end|>]⏎"
+	if got := drawn(v); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestTruncationCounts(t *testing.T) {
 	e := Encoder{Tokenizer: fakeTokenizer{}, MaxSeqLength: 4}
 	s, err := e.Encode(NewRow([]byte(`{"prompt":"Q","completion":"12345"}`), Options{}))

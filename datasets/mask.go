@@ -14,7 +14,7 @@ func maskSpans(t Tokenizer, text string, ids []int32, spans, trained [][2]int) [
 			if span[0] >= r[1] && span[1] > span[0] {
 				break
 			}
-			if span[0] < r[1] && span[1] > r[0] {
+			if span[0] < r[1] && span[1] > r[0] && !(span[1] > r[1] && t.IsSpecial(ids[i]) && isCut(text, span, r[1])) {
 				mask[i], last = true, i
 				if first < 0 {
 					first = i
@@ -31,6 +31,13 @@ func maskSpans(t Tokenizer, text string, ids []int32, spans, trained [][2]int) [
 		from = max(from, last)
 	}
 	return mask
+}
+
+// isCut reports whether a range ends inside of a special token itself, not just
+// in the white space that the token swallowed (Phi-3's "<|end|>\n"). A range
+// found by comparing renderings may reach into the next turn's header.
+func isCut(text string, span [2]int, end int) bool {
+	return strings.TrimSpace(text[span[0]:end]) != strings.TrimSpace(text[span[0]:span[1]])
 }
 
 // lastBefore returns the last token, from a token on, that ends at or before at.
