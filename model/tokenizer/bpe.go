@@ -33,22 +33,27 @@ const maxCachedWord = 48
 
 // encode appends the tokens of a word.
 func (m *bpe) encode(w string, out []tok) []tok {
-	if m.ignoreMerges {
-		if id, ok := m.chars[w]; ok {
-			return append(out, tok{id: id, n: int32(len(w))})
-		}
-	}
 	if len(w) > maxCachedWord {
-		return m.merge(w, out)
+		return m.whole(w, out)
 	}
 	slot := m.cache.slot(w)
 	if e := slot.Load(); e != nil && e.word == w {
 		return append(out, e.toks...)
 	}
 	start := len(out)
-	out = m.merge(w, out)
+	out = m.whole(w, out)
 	slot.Store(&cached{strings.Clone(w), append([]tok(nil), out[start:]...)})
 	return out
+}
+
+// whole appends the tokens of a word without the cache: the word itself where the vocabulary has it and says so.
+func (m *bpe) whole(w string, out []tok) []tok {
+	if m.ignoreMerges {
+		if id, ok := m.chars[w]; ok {
+			return append(out, tok{id: id, n: int32(len(w))})
+		}
+	}
+	return m.merge(w, out)
 }
 
 // initial appends one token for each byte or character of a word.

@@ -19,23 +19,6 @@ func (p piece) cut(a, b int) piece {
 	return q
 }
 
-// span gives the input's bytes behind [a, b) of a piece, whole characters.
-func (p piece) span(a, b int) [2]int {
-	if p.from != nil {
-		if a >= b {
-			return [2]int{p.base, p.base}
-		}
-		return [2]int{p.from[a][0], p.from[b-1][1]}
-	}
-	for a > 0 && a < len(p.s) && !utf8.RuneStart(p.s[a]) {
-		a--
-	}
-	for b > a && b < len(p.s) && !utf8.RuneStart(p.s[b]) {
-		b++
-	}
-	return [2]int{p.base + a, p.base + b}
-}
-
 // edges spells out the span of each byte of an unchanged piece: the character that it belongs to.
 func (p piece) edges() [][2]int {
 	if p.from != nil {
@@ -55,6 +38,7 @@ func (p piece) edges() [][2]int {
 // encoder collects the tokens of one text.
 type encoder struct {
 	t     *Tokenizer
+	input string
 	track bool // spans are asked for
 	ids   []int32
 	spans [][2]int
@@ -68,7 +52,26 @@ func (e *encoder) emit(id int32, span [2]int) {
 	}
 }
 
+// span gives the input's bytes behind [a, b) of a piece, whole characters.
+func (e *encoder) span(p piece, a, b int) [2]int {
+	if p.from != nil {
+		if a >= b {
+			return [2]int{p.base, p.base}
+		}
+		return [2]int{p.from[a][0], p.from[b-1][1]}
+	}
+	a, b = a+p.base, b+p.base
+	for a > 0 && a < len(e.input) && !utf8.RuneStart(e.input[a]) {
+		a--
+	}
+	for b > a && b < len(e.input) && !utf8.RuneStart(e.input[b]) {
+		b++
+	}
+	return [2]int{a, b}
+}
+
 func (e *encoder) text(s string) {
+	e.input = s
 	whole := piece{s: s, start: true}
 	e.t.raw.split(s, func(id int32, a, b int) {
 		if id >= 0 {
@@ -90,7 +93,7 @@ func (e *encoder) normalised(p piece) {
 	}
 	e.t.normed.split(p.s, func(id int32, a, b int) {
 		if id >= 0 {
-			e.emit(id, p.span(a, b))
+			e.emit(id, e.span(p, a, b))
 			return
 		}
 		e.pre(p.cut(a, b), 0)
@@ -115,7 +118,7 @@ func (e *encoder) word(p piece) {
 	for _, k := range e.toks {
 		e.ids = append(e.ids, k.id)
 		if e.track {
-			e.spans = append(e.spans, p.span(at+int(k.skip), at+int(k.skip+k.n)))
+			e.spans = append(e.spans, e.span(p, at+int(k.skip), at+int(k.skip+k.n)))
 		}
 		at += int(k.skip + k.n)
 	}

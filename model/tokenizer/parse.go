@@ -167,6 +167,7 @@ func (t *Tokenizer) matchAdded(a addedToken) {
 		p = n.apply(p, false)
 	}
 	t.normed.add(p.s, a)
+	t.tokens[a.ID] = p.s // what Hugging Face decodes it to
 }
 
 // buildVocabulary fills the tables of ids and spellings.

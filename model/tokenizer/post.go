@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -114,10 +115,15 @@ func (p *postProcessor) template(c *component) error {
 	return nil
 }
 
-// trimSpans takes the spaces off the ends of the spans of byte-level tokens, as the ByteLevel post-processor does.
-func (t *Tokenizer) trimSpans(ids []int32, spans [][2]int) {
+// trimSpans takes the spaces off the ends of spans, as the ByteLevel post-processor does: as many characters as the
+// token has spaces, but not the one that add_prefix_space put in front.
+func (t *Tokenizer) trimSpans(text string, ids []int32, spans [][2]int) {
 	for i, id := range ids {
+		s := &spans[i]
 		token := []rune(t.Token(id))
+		if t.isAdded[id] {
+			token = []rune(text[s[0]:s[1]])
+		}
 		lead, trail := 0, 0
 		for lead < len(token) && isByteSpace(token[lead]) {
 			lead++
@@ -125,15 +131,16 @@ func (t *Tokenizer) trimSpans(ids []int32, spans [][2]int) {
 		for trail < len(token) && isByteSpace(token[len(token)-1-trail]) {
 			trail++
 		}
-		s := &spans[i]
-		if lead > 0 {
-			if (i == 0 || s[0] == 0) && t.post.addPrefixSpace {
-				lead--
-			}
-			s[0] = min(s[0]+lead, s[1])
+		if lead == 1 && (i == 0 || s[0] == 0) && t.post.addPrefixSpace {
+			lead = 0
 		}
-		if trail > 0 && s[1] >= trail {
-			s[1] = max(s[1]-trail, s[0])
+		for ; lead > 0 && s[0] < s[1]; lead-- {
+			_, n := utf8.DecodeRuneInString(text[s[0]:])
+			s[0] += n
+		}
+		for ; trail > 0 && s[1] > s[0]; trail-- {
+			_, n := utf8.DecodeLastRuneInString(text[:s[1]])
+			s[1] -= n
 		}
 	}
 }

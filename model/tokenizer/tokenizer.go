@@ -39,7 +39,7 @@ func (t *Tokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, span
 	e := encoder{t: t, track: true}
 	e.text(text)
 	if t.post.trimOffsets {
-		t.trimSpans(e.ids, e.spans)
+		t.trimSpans(text, e.ids, e.spans)
 	}
 	if addSpecial {
 		e.ids, e.spans = t.post.wrap(e.ids, e.spans)
