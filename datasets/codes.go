@@ -33,6 +33,11 @@ const (
 	CodeTokenID                 = "token_id"
 	CodeRefusal                 = "refusal"
 	CodePIIEmail                = "pii_email"
+	CodePIIPhone                = "pii_phone"
+	CodePIISSN                  = "pii_ssn"
+	CodePIICard                 = "pii_card"
+	CodePIIIBAN                 = "pii_iban"
+	CodePIIIP                   = "pii_ip"
 	CodeClassImbalance          = "class_imbalance"
 )
 
@@ -76,6 +81,11 @@ var Rules = []Rule{
 	{CodeTemplateMismatch, LevelWarn, "The text has control tokens of a chat template. They belong to the template, not to the text."},
 	{CodeRefusal, LevelWarn, "The answer is a refusal, or speaks of being an AI model."},
 	{CodePIIEmail, LevelWarn, "The text has an e-mail address. `lathe data redact` replaces it."},
+	{CodePIIPhone, LevelWarn, "The text has a telephone number. `lathe data redact` replaces it."},
+	{CodePIISSN, LevelWarn, "The text has a social security number of the United States. `lathe data redact` replaces it."},
+	{CodePIICard, LevelWarn, "The text has a payment card number. `lathe data redact` replaces it."},
+	{CodePIIIBAN, LevelWarn, "The text has a bank account number (IBAN). `lathe data redact` replaces it."},
+	{CodePIIIP, LevelWarn, "The text has an IP address. `lathe data redact` replaces it."},
 	{CodeClassImbalance, LevelWarn, "One class has many times the rows of another. `lathe data balance` evens them out."},
 }
 

@@ -112,7 +112,23 @@ func TestLintRows(t *testing.T) {
 		{"</s> at the end", alpaca("Done.</s>"), []string{"template_mismatch output"}},
 		{"HTML", alpaca("<b>no</b> <s>struck</s> out, a[i] < b"), nil},
 		{"e-mail", alpaca(`Write to\njo.doe@example.co.uk.`), []string{"pii_email output"}},
-		{"no e-mail", alpaca("@user, 3 @ 4, a@b, git@1.2.3.4"), nil},
+		{"no e-mail", alpaca("@user, 3 @ 4, a@b, git@1.2.3"), nil},
+		{"telephone", alpaca(`Call\n(555) 123-4567 now`), []string{"pii_phone output"}},
+		{"telephone with country", alpaca("Call +49 30 901820."), []string{"pii_phone output"}},
+		{"telephone with dashes", alpaca("555-123-4567"), []string{"pii_phone output"}},
+		{"no telephone", alpaca("5551234567, 3 000 000, 12+345 678 90, 555-12, 100 200 3000, 2024-01-02 10:20:30"), nil},
+		{"social security", alpaca("SSN 123-45-6789."), []string{"pii_ssn output"}},
+		{"no social security", alpaca("000-12-3456, 666-12-3456, 900-12-3456, 123-45-67890"), nil},
+		{"card", alpaca(`Pay:\n4111 1111 1111 1111`), []string{"pii_card output"}},
+		{"American Express", alpaca("3782 822463 10005"), []string{"pii_card output"}},
+		{"no card", alpaca("4111 1111 1111 1112, 2000000-400000, 12345678901234567890"), nil},
+		{"IBAN", alpaca("DE89 3704 0044 0532 0130 00"), []string{"pii_iban output"}},
+		{"IBAN in one", alpaca("GB82WEST12345698765432"), []string{"pii_iban output"}},
+		{"no IBAN", alpaca("GB82 WEST 1234 5698 7654 33"), nil},
+		{"IPv4", alpaca("at 192.168.10.254."), []string{"pii_ip output"}},
+		{"IPv6", alpaca("at 2001:db8::8a2e:370:7334."), []string{"pii_ip output"}},
+		{"no IP", alpaca("127.0.0.1, 1.2.3, 300.1.1.1, 12:30:45, std::map, a::b, ::1, v1.2.3.4"), nil},
+		{"arithmetic", alpaca("48/2 = <<48/2=24>>24, $1,234.56, 3.14159265358979, 2^31-1 = 2147483647"), nil},
 		{"bad ids", `{"input_ids":[1,"x"]}`, []string{"token_id input_ids"}},
 		{"ids of other length", `{"input_ids":[1],"labels":[1,2]}`, []string{"token_id labels"}},
 	}
@@ -283,6 +299,9 @@ func TestGSM8KHasNoErrors(t *testing.T) {
 		summary, err := Lint(context.Background(), f, LintOptions{Tokenizer: fakeTokenizer{}, MaxSeqLength: 4096}, func(f Finding) {
 			if f.Level == LevelError {
 				t.Errorf("%+v", f)
+			}
+			if strings.HasPrefix(f.Code, "pii_") {
+				t.Errorf("arithmetic was taken for something personal: %+v", f)
 			}
 		})
 		if err != nil || summary.Rows != rows {

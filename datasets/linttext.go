@@ -14,7 +14,9 @@ const (
 	plain class = iota
 	backslash
 	control
-	at       // @
+	at // @
+	digit
+	colon
 	opening  // < and [
 	highC2C3 // C1 control characters, mojibake
 	highE2   // zero width, direction
@@ -27,7 +29,10 @@ var classes = func() (t [256]class) {
 	for c := range 0x20 {
 		t[c] = control
 	}
-	t['\t'], t['\n'], t['\r'] = plain, plain, plain
+	for c := '0'; c <= '9'; c++ {
+		t[c] = digit
+	}
+	t['\t'], t['\n'], t['\r'], t[':'] = plain, plain, plain, colon
 	t[0x7f], t['\\'], t['@'], t['<'], t['['] = control, backslash, at, opening, opening
 	t[0xc2], t[0xc3], t[0xe2], t[0xef], t[0xf3] = highC2C3, highC2C3, highE2, highEF, highF3
 	return t
@@ -44,7 +49,7 @@ func (l *linter) text(n int32) {
 			continue
 		}
 		if c != backslash {
-			l.special(n, inner, i, c, false)
+			i = l.special(n, inner, i, c, false)
 			continue
 		}
 		i++ // the decoder made sure that there is one more
@@ -66,7 +71,7 @@ func (l *linter) escapedText(n int32) {
 	decoded := unquote(l.d.value(n))
 	for i := 0; i < len(decoded); i++ {
 		if c := classes[decoded[i]]; c != plain && c != backslash {
-			l.special(n, decoded, i, c, true)
+			i = l.special(n, decoded, i, c, true)
 		}
 	}
 }
@@ -88,47 +93,49 @@ func (l *linter) once(n int32, text []byte, start, end int, decoded bool, code, 
 	l.part(n, code, start, end, format, args...)
 }
 
-// special looks closer at byte i.
-func (l *linter) special(n int32, text []byte, i int, c class, decoded bool) {
-	tell := func(length int, code, format string, args ...any) {
-		l.once(n, text, i, i+length, decoded, code, format, args...)
-	}
+// special looks closer at byte i and returns the last byte it has dealt with.
+func (l *linter) special(n int32, text []byte, i int, c class, decoded bool) int {
 	switch c {
 	case control:
-		tell(1, CodeControlCharacter, "the control character U+%04X", text[i])
-	case at:
-		if start, end := emailAt(text, i, decoded); end > start {
-			l.once(n, text, start, end, decoded, CodePIIEmail, "the e-mail address %s", text[start:end])
-		}
+		l.once(n, text, i, i+1, decoded, CodeControlCharacter, "the control character U+%04X", text[i])
 	case opening:
 		if token := controlTokenAt(text, i); token != "" && l.isForeign(token) {
-			tell(len(token), CodeTemplateMismatch, "%s is a control token of a chat template, not text", token)
+			l.once(n, text, i, i+len(token), decoded, CodeTemplateMismatch, "%s is a control token of a chat template, not text", token)
 		}
-	case highC2C3:
-		if length := mojibakeAt(text[i:]); length > 0 {
-			tell(length, CodeMojibake, "%q is UTF-8 that was read as Latin-1", text[i:i+length])
-		} else if r, size := utf8.DecodeRune(text[i:]); size == 2 && r >= 0x80 && r < 0xa0 {
-			tell(2, CodeControlCharacter, "the control character U+%04X", r)
+	case at, digit, colon:
+		found, ok, next := personalAt(text, i, c, decoded)
+		if ok {
+			l.once(n, text, found.start, found.end, decoded, found.code, "%s: %s", personal[found.code].what, text[found.start:found.end])
 		}
-	case highE2, highEF, highF3:
-		r, size := utf8.DecodeRune(text[i:])
-		if code, what := invisible(text, i, r, size); code != "" {
-			if code == CodeReplacementChar && decoded && l.halfSurrogate(n) {
-				code, what = CodeBadUTF8, "half of a surrogate pair (\\ud800 to \\udfff) stands for no character"
-			}
-			tell(size, code, "%s", what)
-		}
-		if c == highE2 {
-			if length := mojibakeAt(text[i:]); length > 0 {
-				tell(length, CodeMojibake, "%q is UTF-8 that was read as Latin-1", text[i:i+length])
-			}
-		}
+		return next - 1
+	case highC2C3, highE2, highEF, highF3:
+		l.high(n, text, i, decoded)
 	}
+	return i
+}
+
+// high looks at a character beyond ASCII.
+func (l *linter) high(n int32, text []byte, i int, decoded bool) {
+	if length := mojibakeAt(text[i:]); length > 0 {
+		l.once(n, text, i, i+length, decoded, CodeMojibake, "%q is UTF-8 that was read as Latin-1", text[i:i+length])
+		return
+	}
+	r, size := utf8.DecodeRune(text[i:])
+	code, what := invisible(text, i, r, size)
+	if code == "" {
+		return
+	}
+	if code == CodeReplacementChar && decoded && l.halfSurrogate(n) {
+		code, what = CodeBadUTF8, "half of a surrogate pair (\\ud800 to \\udfff) stands for no character"
+	}
+	l.once(n, text, i, i+size, decoded, code, "%s", what)
 }
 
 // invisible names what r is when it cannot be seen where it stands.
 func invisible(text []byte, i int, r rune, size int) (code, what string) {
 	switch {
+	case r >= 0x80 && r < 0xa0:
+		return CodeControlCharacter, fmt.Sprintf("the control character U+%04X", r)
 	case r == utf8.RuneError && size == 3:
 		return CodeReplacementChar, "U+FFFD: a character was lost here"
 	case r == 0x200b || r == 0x2060 || r == 0xfeff:
@@ -261,40 +268,4 @@ func (l *linter) isForeign(token string) bool {
 		return l.own != nil && !l.own[token]
 	}
 	return true
-}
-
-// emailAt returns the range of the e-mail address around the @ at i.
-func emailAt(text []byte, i int, decoded bool) (start, end int) {
-	start, end = i, i+1
-	for start > 0 && isLocal(text[start-1]) && (decoded || !escaped(text, start-1)) {
-		start--
-	}
-	for start < i && (text[start] == '.' || text[start] == '-') {
-		start++
-	}
-	for end < len(text) && (isAlphanumeric(text[end]) || text[end] == '.' || text[end] == '-') {
-		end++
-	}
-	for end > i+1 && !isAlphanumeric(text[end-1]) {
-		end--
-	}
-	domain := text[i+1 : end]
-	dot := bytes.LastIndexByte(domain, '.')
-	if start == i || dot < 1 || len(domain)-dot-1 < 2 {
-		return 0, 0
-	}
-	for _, c := range domain[dot+1:] {
-		if c >= '0' && c <= '9' {
-			return 0, 0
-		}
-	}
-	return start, end
-}
-
-func isLocal(c byte) bool {
-	return isAlphanumeric(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-'
-}
-
-func isAlphanumeric(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
