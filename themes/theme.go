@@ -31,6 +31,7 @@ type Theme struct {
 	attr    [NumTokens]Attr
 	colors  [NumTokens]color.Color
 	styles  [NumTokens]lipgloss.Style
+	same    [NumTokens]Token // the first token that looks the same
 }
 
 // New builds the theme that o asks for. An unknown name is an error that
@@ -55,6 +56,9 @@ func New(o Options) (*Theme, error) {
 	}
 	for i := range t.palette.Inks {
 		t.build(Token(i))
+	}
+	for i := range t.same {
+		t.same[i] = t.firstAlike(Token(i))
 	}
 	return t, nil
 }
@@ -107,6 +111,23 @@ func (t *Theme) build(tok Token) {
 	a := t.attr[tok]
 	t.styles[tok] = st.Bold(a&Bold != 0).Faint(a&Dim != 0).Italic(a&Italic != 0).
 		Underline(a&Underline != 0).Reverse(a&Reverse != 0).Strikethrough(a&Strike != 0)
+}
+
+// firstAlike is the first token that is drawn as tok is.
+func (t *Theme) firstAlike(tok Token) Token {
+	for o := range tok {
+		if t.fg[o] == t.fg[tok] && t.bg[o] == t.bg[tok] && t.attr[o] == t.attr[tok] {
+			return o
+		}
+	}
+	return tok
+}
+
+// Canonical maps pens that look the same to one pen, so that runs of equal
+// look can be drawn as one.
+func (t *Theme) Canonical(p Pen) Pen {
+	p.FG, p.BG = t.same[p.FG], t.same[p.BG]
+	return p
 }
 
 // downsample gives the colour that the profile shows, nil for the terminal's

@@ -119,6 +119,9 @@ func splice(line, row string, x, w, width int) string {
 		left += strings.Repeat(" ", gap)
 	}
 	right := ansi.TruncateLeft(line, x+w, "")
+	if ansi.StringWidth(right) > width-x-w { // it begins within a wide character
+		right = ansi.TruncateLeft(line, x+w+1, "")
+	}
 	if gap := width - x - w - ansi.StringWidth(right); gap > 0 {
 		right = strings.Repeat(" ", gap) + right
 	}

@@ -61,7 +61,7 @@ func (g Gauge) View(th *themes.Theme, width int) string {
 	vw := max(g.ValueWidth, Width(value), 4)
 	lw := max(g.LabelWidth, Width(g.Label))
 	if lw+vw+6 > width {
-		lw = max(width-vw-6, 0)
+		lw = min(max(width-vw-6, 0), width/3)
 	}
 	if lw > 0 {
 		l.Field(themes.FG(themes.Muted), g.Label, lw, Left).Space(1)
@@ -88,7 +88,7 @@ func Level(frac float64) themes.Token {
 // Percent writes 0 … 1 as a whole percentage; 100% only when all is done.
 func Percent(frac float64) string {
 	if math.IsNaN(frac) || math.IsInf(frac, 0) {
-		return "–"
+		return "-"
 	}
 	p := int(math.Floor(frac*100 + 1e-9))
 	return strconv.Itoa(p) + "%"

@@ -30,7 +30,7 @@ var byteUnits = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 func Count(v float64) string {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
-		return "–"
+		return "-"
 	case v < 0:
 		return "-" + Count(-v)
 	case v < 1000 && v == math.Trunc(v):
@@ -125,7 +125,7 @@ func trimExponent(s string) string {
 // "1h04m", "2d03h". Below ten seconds tenths are shown.
 func Duration(d time.Duration) string {
 	if d < 0 {
-		return "–"
+		return "-"
 	}
 	s := int64(d.Round(time.Second) / time.Second)
 	two := func(n int64) string { return strconv.FormatInt(100+n, 10)[1:] }

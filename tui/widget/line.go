@@ -111,6 +111,7 @@ func (l *Line) switchTo(p themes.Pen, isBlank bool) {
 	if p.BG == themes.None {
 		p.BG = l.bg
 	}
+	p = l.th.Canonical(p)
 	const visible = themes.Underline | themes.Reverse | themes.Strike
 	if isBlank && p.BG == l.pen.BG && (p.Attr|l.pen.Attr)&visible == 0 && !l.th.Mono() {
 		return

@@ -24,12 +24,28 @@ const maxCluster = 8
 //
 // The result holds no control or format character save joiners that the
 // script needs, and it is equally wide by grapheme cluster and by wcwidth, so
-// a frame stays whole whichever of the two the terminal uses.
+// a frame stays whole whichever of the two the terminal uses. To that end
+// pictures lose their modifiers, and a zero-width space parts letters from
+// vowel signs that take a cell of their own (Devanagari, Thai).
 func Sanitize(s string) string {
 	if plain(s) {
 		return s
 	}
-	return sanitize(s, "⏎")
+	// What is taken away may let its neighbours join into another cluster:
+	// go over it until nothing changes.
+	for range 4 {
+		t := sanitize(s, "⏎")
+		if t == s {
+			return t
+		}
+		s = t
+	}
+	return strings.Map(func(r rune) rune { // no text that people write comes here
+		if r > unicode.MaxLatin1 {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // SanitizeLines is Sanitize for text of several rows: it splits at \n and
@@ -55,13 +71,13 @@ func plain(s string) bool {
 func sanitize(s, newline string) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/8)
-	col := 0
+	col, last := 0, ""
 	emit := func(t string, w int) { b.WriteString(t); col += w }
 	for len(s) > 0 {
 		if c := s[0]; c < utf8.RuneSelf && (len(s) == 1 || s[1] < utf8.RuneSelf) && c != '\r' {
 			t, w := asciiCell(c, col, newline)
 			emit(t, w)
-			s = s[1:]
+			s, last = s[1:], ""
 			continue
 		}
 		if r, n := utf8.DecodeRuneInString(s); r == utf8.RuneError && n == 1 {
@@ -74,22 +90,57 @@ func sanitize(s, newline string) string {
 			s = s[2:]
 			continue
 		}
-		cluster, _ := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
-		if cluster == "" {
-			cluster = s[:1]
+		if vowel := partedVowel(last, s); vowel != "" {
+			emit(parting+vowel, ansi.StringWidth(vowel))
+			s, last = s[len(parting)+len(vowel):], vowel
+			continue
 		}
-		// A cluster may run over bytes that are not UTF-8: end it before them.
-		for i, r := range cluster {
-			if r == utf8.RuneError && i > 0 && !strings.HasPrefix(cluster[i:], "\ufffd") {
-				cluster = cluster[:i]
-				break
-			}
-		}
+		cluster := firstCluster(s)
 		s = s[len(cluster):]
 		t := sanitizeCluster(cluster, col, newline)
 		emit(t, ansi.StringWidth(t))
+		if last = t; strings.Contains(t, parting) {
+			last = t[strings.LastIndex(t, parting)+len(parting):]
+		}
 	}
 	return b.String()
+}
+
+// firstCluster is the first grapheme cluster of s, ended before bytes that
+// are not UTF-8.
+func firstCluster(s string) string {
+	cluster, _ := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
+	if cluster == "" {
+		return s[:1]
+	}
+	for i, r := range cluster {
+		if r == utf8.RuneError && i > 0 && !strings.HasPrefix(cluster[i:], "\ufffd") {
+			return cluster[:i]
+		}
+	}
+	return cluster
+}
+
+// parting is what settleWidth puts between a letter and a vowel sign.
+const parting = "\u200b"
+
+// partedVowel is the cluster behind a parting at the beginning of s, when it
+// would join what stands before, last; else it is empty.
+func partedVowel(last, s string) string {
+	rest, ok := strings.CutPrefix(s, parting)
+	if !ok || last == "" || rest == "" {
+		return ""
+	}
+	next := firstCluster(rest)
+	for _, r := range next {
+		if hidden(r) || r < utf8.RuneSelf || r == utf8.RuneError {
+			return ""
+		}
+	}
+	if joined := firstCluster(last + next); len(joined) <= len(last) || !agree(next) || utf8.RuneCountInString(next) > maxCluster {
+		return ""
+	}
+	return next
 }
 
 // asciiCell is what one ASCII byte is drawn as at column col.
@@ -126,15 +177,17 @@ func sanitizeCluster(c string, col int, newline string) string {
 	}
 	var b strings.Builder
 	n := 0
+	script := first > unicode.MaxLatin1 && !unicode.In(first, unicode.Latin, unicode.Greek, unicode.Cyrillic)
 	for i, r := range c {
 		switch {
 		case r < utf8.RuneSelf && (r < 0x20 || r == 0x7f):
 			t, _ := asciiCell(byte(r), col, newline)
 			b.WriteString(t)
-		case joiner(r) && i > 0:
+		case joiner(r) && i > 0 && script && n < maxCluster:
 			// Persian and Indic letters need them; between pictures
 			// settleWidth drops them again.
 			b.WriteRune(r)
+			n++
 		case hidden(r) && r != 0xfe0f && r != 0xfe0e:
 			fmt.Fprintf(&b, "<U+%04X>", r)
 		case n >= maxCluster:
@@ -183,15 +236,27 @@ func settleWidth(t string) string {
 	if agree(u) {
 		return u
 	}
-	// Spacing marks (Devanagari ि) fill a cell of their own by wcwidth: drop
-	// what disagrees from the end, at worst all but a replacement mark.
-	for u != "" {
-		_, n := utf8.DecodeLastRuneInString(u)
-		if u = u[:len(u)-n]; u != "" && agree(u) {
-			return u
-		}
+	if p := partVowels(t); agree(p) {
+		return p
 	}
 	return "\ufffd"
+}
+
+// partVowels puts a parting before each character that would take a cell of
+// its own by wcwidth but none within the cluster, and drops what agrees
+// nowhere.
+func partVowels(t string) string {
+	var out, cur string
+	for _, r := range t {
+		switch c := string(r); {
+		case cur == "" && agree(c), cur != "" && agree(cur+c):
+			cur += c
+		case cur != "" && agree(c) && unicode.In(r, unicode.L, unicode.M):
+			out += cur + parting
+			cur = c
+		}
+	}
+	return out + cur
 }
 
 func agree(t string) bool {

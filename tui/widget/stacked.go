@@ -132,7 +132,7 @@ func (s Stacked) header(th *themes.Theme, width int) string {
 func (s Stacked) row(th *themes.Theme, h Share, fill string, tok themes.Token, width int) string {
 	l := NewLine(th, width)
 	name, num := s.fields(width)
-	used, share := "–", "–"
+	used, share := "-", "-"
 	tone := themes.Text
 	if h.Used >= 0 {
 		used = Bytes(h.Used)

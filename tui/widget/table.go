@@ -231,7 +231,7 @@ func (t *Table) row(th *themes.Theme, row int, sizes []int, width int) string {
 		w := sizes[i]
 		cell.Note = Sanitize(cell.Note)
 		note := Width(cell.Note)
-		if cell.Note != "" && note+6 > w {
+		if cell.Note != "" && note > w*2/3 {
 			cell.Note, note = "", 0
 		}
 		if note > 0 {

@@ -79,6 +79,7 @@ func Size(t testing.TB, view string, width, height int) {
 		g, wc := ansi.StringWidth(l), ansi.StringWidthWc(l)
 		if g != width || wc != width {
 			t.Errorf("line %d is %d cells wide (%d by wcwidth), want %d: %q", i, g, wc, width, l)
+			return
 		}
 	}
 }

@@ -119,7 +119,7 @@ func linearLabel(v, step, largest float64) string {
 		return "0"
 	}
 	switch {
-	case largest >= 1e15 || largest < 1e-3:
+	case largest >= 1e15 || step < 1e-3 && largest < 1e-2:
 		return shortest(v)
 	case largest >= 1e4:
 		unit, suffix := 1e3, "k"
@@ -145,18 +145,27 @@ func decimals(step float64) int {
 	return d
 }
 
-// shortest writes v with few digits: "1e-05" becomes 1e-5.
+// shortest writes v with three digits: 3e-4, 1.5e-5, 42.
 func shortest(v float64) string {
-	s := strconv.FormatFloat(v, 'g', 3, 64)
-	m, e, ok := strings.Cut(s, "e")
+	format := byte('g')
+	if math.Abs(v) < 1e-2 {
+		format = 'e'
+	}
+	m, e, ok := strings.Cut(strconv.FormatFloat(v, format, 3, 64), "e")
 	if !ok {
-		return s
+		return m
+	}
+	if strings.Contains(m, ".") {
+		m = strings.TrimRight(strings.TrimRight(m, "0"), ".")
 	}
 	sign := ""
 	if e[0] == '-' {
 		sign = "-"
 	}
-	return m + "e" + sign + strings.TrimLeft(e, "+-0")
+	if e = strings.TrimLeft(e, "+-0"); e == "" {
+		return m
+	}
+	return m + "e" + sign + e
 }
 
 // logAxis covers the positive values of e with ends at 1, 2 or 5 times a

@@ -112,9 +112,9 @@ func (c *canvas) String(th *themes.Theme) string {
 				b = append(b, ' ')
 				continue
 			}
-			if at.pen != pen || !open {
-				b = th.AppendPen(b, at.pen)
-				pen, open = at.pen, true
+			if p := th.Canonical(at.pen); p != pen || !open {
+				b = th.AppendPen(b, p)
+				pen, open = p, true
 			}
 			if at.dots != 0 {
 				b = utf8.AppendRune(b, runes.BrailleBlockOffset|rune(at.dots))

@@ -2,8 +2,6 @@ package chart
 
 import (
 	"math"
-	"sort"
-	"strconv"
 	"unicode/utf8"
 
 	"lathe/themes"
@@ -163,6 +161,7 @@ func (c *Chart) drawStepLabels(f *frame, bottom int) {
 	label := themes.FG(themes.Muted)
 	c.ticksX = stepTicks(f.x.lo, f.x.hi, f.width, 12, c.ticksX[:0])
 	limit := f.left + f.width
+	from, to, crossed := c.crosshairLabel(f)
 	free := 0
 	if name := widget.Sanitize(c.XName); widget.Width(name) < f.left {
 		c.canvas.text(f.left-1-widget.Width(name), bottom+1, name, themes.FG(themes.Faint))
@@ -172,7 +171,8 @@ func (c *Chart) drawStepLabels(f *frame, bottom int) {
 		x := f.cellX(t.at)
 		c.canvas.put(x, bottom, first(c.th.Glyphs.TeeDown), themes.FG(themes.Border), layerGrid)
 		at := min(max(x-len(t.label)/2, f.left), limit-len(t.label))
-		if at < free || at+len(t.label) > limit {
+		covered := crossed && at+len(t.label) >= from-1 && at <= to+1
+		if at < free || covered {
 			continue
 		}
 		free = c.canvas.text(at, bottom+1, t.label, label) + 1
@@ -298,237 +298,6 @@ func (c *Chart) drawNodes(f *frame, s *Series, pen themes.Pen) {
 			c.canvas.put(f.cellX(float64(s.steps[i])), row, first(c.th.Glyphs.Bullet), pen.With(themes.Bold), layerNodes)
 		}
 	}
-}
-
-// plotter draws one track.
-type plotter struct {
-	c     *Chart
-	f     *frame
-	pen   themes.Pen
-	layer uint8
-	mark  rune
-	dash  int
-}
-
-// draw goes over the dot columns: for each it draws the span from the least
-// to the greatest value that fall there, and a line from the last value of
-// the column before to the first one here.
-func (p *plotter) draw(steps []int, t *track) {
-	f := p.f
-	cols := f.width * f.dotsX
-	// i is the first value of the column; begin with the one left of the
-	// window, so that the line comes in from there.
-	i := sort.SearchInts(steps, int(math.Ceil(f.step(-0.5))))
-	var px, py float64 // end of the line so far
-	joined := false
-	if i > 0 {
-		if y, ok := f.fy(t.v[i-1]); ok {
-			px, py, joined = f.fx(float64(steps[i-1])), y, true
-		}
-	}
-	for i < len(steps) {
-		col := math.Round(f.fx(float64(steps[i])))
-		if col > float64(cols-1) {
-			if y, ok := f.fy(t.v[i]); ok && joined {
-				p.line(px, py, f.fx(float64(steps[i])), y)
-			}
-			return
-		}
-		j := i + sort.SearchInts(steps[i:], int(math.Ceil(f.step(col+0.5))))
-		j = max(j, i+1)
-		px, py, joined = p.column(t, i, j, col, px, py, joined)
-		i = j
-	}
-}
-
-// column draws the values [i, j) of one dot column and returns where the line
-// ends.
-func (p *plotter) column(t *track, i, j int, x, px, py float64, joined bool) (float64, float64, bool) {
-	f := p.f
-	e := t.extremes(i, j)
-	low := e.low
-	if f.y.log {
-		low = e.positive
-	}
-	if low > e.high || f.y.log && e.high <= 0 {
-		p.missing(x)
-		return px, py, false
-	}
-	if e.missing {
-		p.missing(x)
-	}
-	if y, ok := f.fy(t.v[i]); ok && joined {
-		p.line(px, py, x, y)
-	}
-	bottom, _ := f.fy(low)
-	top, _ := f.fy(e.high)
-	for y := int(math.Round(top)); y <= int(math.Round(bottom)); y++ {
-		p.set(int(x), y)
-	}
-	y, ok := f.fy(t.v[j-1])
-	return x, y, ok
-}
-
-// missing marks a value that is not a number on the axis.
-func (p *plotter) missing(x float64) {
-	f := p.f
-	if col := f.left + int(x)/f.dotsX; f.axes && p.layer >= layerThread && x >= 0 {
-		p.c.canvas.put(col, f.top+f.height, first(p.c.th.Glyphs.Missing), themes.FG(themes.Bad), layerText)
-	}
-}
-
-// line draws from (x0, y0) to (x1, y1), x0 ≤ x1, clipped to the plot: column
-// by column, the dots between where it enters and where it leaves.
-func (p *plotter) line(x0, y0, x1, y1 float64) {
-	cols := p.f.width * p.f.dotsX
-	slope := 0.0
-	if x1 > x0 {
-		slope = (y1 - y0) / (x1 - x0)
-	}
-	from, to := max(int(math.Round(x0)), 0), min(int(math.Round(x1)), cols-1)
-	at := func(x float64) float64 {
-		return y0 + (min(max(x, x0), x1)-x0)*slope
-	}
-	for x := from; x <= to; x++ {
-		a, b := at(float64(x)-0.5), at(float64(x)+0.5)
-		if a > b {
-			a, b = b, a
-		}
-		lo, hi := int(math.Round(a)), int(math.Round(b))
-		if hi > lo && x > from && x < to {
-			// The neighbour draws the dot where they meet.
-			if y1 > y0 {
-				lo++
-			} else {
-				hi--
-			}
-		}
-		for y := lo; y <= hi; y++ {
-			p.set(x, y)
-		}
-	}
-}
-
-func (p *plotter) set(x, y int) {
-	f := p.f
-	if x < 0 || y < 0 || x >= f.width*f.dotsX || y >= f.height*f.dotsY {
-		return
-	}
-	if p.dash > 0 && x%(p.dash+2) >= p.dash {
-		return
-	}
-	if f.dotsX == 1 {
-		p.c.canvas.put(f.left+x, f.top+y, p.mark, p.pen, p.layer)
-		return
-	}
-	p.c.canvas.dot(f.left, f.top, x, y, p.pen, p.layer)
-}
-
-func (c *Chart) drawCrosshair(f *frame) {
-	x := float64(c.cross)
-	if !c.crossOn || x < f.x.lo || x > f.x.hi {
-		return
-	}
-	col, bottom := f.cellX(x), f.top+f.height
-	pen := themes.FG(themes.Accent)
-	for y := f.top; y < bottom; y++ {
-		c.canvas.put(col, y, first(c.th.Glyphs.Crosshair), pen, layerRaw)
-	}
-	if !f.axes {
-		return
-	}
-	c.canvas.put(col, bottom, first(c.th.Glyphs.Cross), pen, layerText)
-	label := strconv.Itoa(c.cross)
-	at := min(max(col-len(label)/2, f.left), f.left+f.width-len(label))
-	// A blank on either side sets the number off from the tick labels.
-	c.canvas.text(at-1, bottom+1, " "+label+" ", pen.With(themes.Bold))
-}
-
-// drawLegend names the series with their values at the crosshair or the
-// newest ones. Where room is short the note goes first, then the values.
-func (c *Chart) drawLegend(f *frame) {
-	if !f.legend {
-		return
-	}
-	x, right := f.left, c.canvas.width
-	step := math.MaxInt - 1
-	if c.crossOn {
-		step = c.cross
-		x = c.canvas.text(x, 0, "@"+strconv.Itoa(step)+"  ", themes.FG(themes.Accent, themes.Bold))
-	}
-	c.legend = c.legend[:0]
-	full, names := -3, -2
-	for i, s := range c.series {
-		if s.Hidden {
-			continue
-		}
-		e := c.entry(i, s, step)
-		full += 2 + widget.Width(e.name) + 1 + len(e.value) + 3
-		names += 2 + widget.Width(e.name) + 2
-		c.legend = append(c.legend, e)
-	}
-	note := c.note()
-	if note != "" && x+max(full, names)+3+len(note) <= right {
-		c.canvas.text(right-len(note), 0, note, themes.FG(themes.Faint))
-	}
-	values := x+full <= right
-	for _, e := range c.legend {
-		if x+2+widget.Width(e.name) > right {
-			return
-		}
-		x = c.canvas.text(x, 0, e.swatch+" ", themes.FG(e.tok))
-		x = c.canvas.text(x, 0, e.name, themes.FG(themes.Muted))
-		if values {
-			x = c.canvas.text(x+1, 0, e.value, themes.FG(themes.Text, themes.Bold)) + 1
-		}
-		x += 2
-	}
-}
-
-// entry is what the legend says of one series.
-type entry struct {
-	swatch, name, value string
-	tok                 themes.Token
-}
-
-func (c *Chart) entry(i int, s *Series, step int) entry {
-	e := entry{swatch: c.th.Glyphs.Swatch, name: widget.Sanitize(s.Name), tok: s.Tok}
-	switch {
-	case c.th.ASCII():
-		e.swatch = c.th.Glyphs.Marks[i%6]
-	case c.dash(s) > 0:
-		e.swatch = "╍"
-	}
-	format := c.Format
-	if format == nil {
-		format = widget.Number
-	}
-	if n := s.upTo(step); n > 0 {
-		e.value = format(s.reading(n - 1).Smoothed)
-	}
-	return e
-}
-
-// note tells the view's options.
-func (c *Chart) note() string {
-	note := ""
-	add := func(s string) {
-		if note != "" {
-			note += ", "
-		}
-		note += s
-	}
-	if c.smooth > 0 {
-		add("smooth " + strconv.FormatFloat(c.smooth, 'g', 3, 64))
-	}
-	if c.log {
-		add("log")
-	}
-	if c.zoomed {
-		lo, hi := c.Window()
-		add(strconv.Itoa(int(math.Round(lo))) + "-" + strconv.Itoa(int(math.Round(hi))))
-	}
-	return note
 }
 
 func first(glyph string) rune {
