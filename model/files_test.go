@@ -1,0 +1,354 @@
+package model
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"lathe/compute"
+	"lathe/model/safetensors"
+)
+
+// writeModel writes a small llama folder, config.json changed by edit.
+func writeModel(t *testing.T, edit func(config map[string]any)) string {
+	t.Helper()
+	m := randomModel(t, openDevice(t), LoadOptions{})
+	dir := t.TempDir()
+	if err := m.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if edit != nil {
+		editJSON(t, filepath.Join(dir, "config.json"), edit)
+	}
+	return dir
+}
+
+func editJSON(t *testing.T, path string, edit func(map[string]any)) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		t.Fatal(err)
+	}
+	edit(fields)
+	if data, err = json.Marshal(fields); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// editTensors rewrites a safetensors file.
+func editTensors(t *testing.T, path string, edit func(map[string]safetensors.Tensor)) {
+	t.Helper()
+	set, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := map[string]safetensors.Tensor{}
+	for _, name := range set.Names() {
+		x, _ := set.Tensor(name)
+		x.Data = slices.Clone(x.Data)
+		tensors[name] = x
+	}
+	if err := set.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(tensors)
+	if err := safetensors.Write(path, slices.Collect(maps.Values(tensors)), safetensors.PyTorch()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func saysAll(err error, words ...string) bool {
+	return err != nil && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(err.Error(), w) })
+}
+
+func TestBadConfigs(t *testing.T) {
+	set := func(key string, value any) func(map[string]any) {
+		return func(c map[string]any) { c[key] = value }
+	}
+	for _, c := range []struct {
+		name string
+		edit func(map[string]any)
+		says []string
+	}{
+		{"unknown architecture", set("architectures", []string{"MambaForCausalLM"}), []string{"architectures", "MambaForCausalLM", "LlamaForCausalLM"}},
+		{"unknown model_type", func(c map[string]any) { delete(c, "architectures"); c["model_type"] = "mamba" }, []string{"model_type", "mamba"}},
+		{"neither", func(c map[string]any) { delete(c, "architectures"); delete(c, "model_type") }, []string{"architectures", "model_type"}},
+		{"missing key", func(c map[string]any) { delete(c, "hidden_size") }, []string{"hidden_size", "missing"}},
+		{"text for a number", set("num_hidden_layers", "three"), []string{"num_hidden_layers", "three"}},
+		{"fraction", set("vocab_size", 97.5), []string{"vocab_size", "97.5"}},
+		{"negative", set("intermediate_size", -72), []string{"intermediate_size", "-72"}},
+		{"huge", set("hidden_size", 1<<40), []string{"hidden_size"}},
+		{"huge product", func(c map[string]any) { c["hidden_size"], c["vocab_size"] = 1<<24, 1<<24 }, []string{"hidden_size"}},
+		{"many layers", set("num_hidden_layers", 5000), []string{"num_hidden_layers", "5000"}},
+		{"heads", set("num_key_value_heads", 3), []string{"num_key_value_heads", "3"}},
+		{"odd head", set("head_dim", 13), []string{"head_dim", "13"}},
+		{"activation", set("hidden_act", "mish"), []string{"hidden_act", "mish"}},
+		{"yarn", set("rope_scaling", map[string]any{"rope_type": "yarn", "factor": 4}), []string{"rope_scaling", "rope_type", "yarn"}},
+		{"dynamic", set("rope_scaling", map[string]any{"type": "dynamic", "factor": 4}), []string{"rope_scaling", "dynamic"}},
+		{"factor", set("rope_scaling", map[string]any{"rope_type": "linear"}), []string{"rope_scaling", "factor", "missing"}},
+		{"llama3", set("rope_scaling", map[string]any{"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}), []string{"high_freq_factor"}},
+		{"rope_parameters", set("rope_parameters", "llama3"), []string{"rope_parameters", "llama3"}},
+		{"theta", set("rope_theta", 0), []string{"rope_theta"}},
+		{"partial rotary", set("rope_parameters", map[string]any{"rope_type": "default", "partial_rotary_factor": 0.5}), []string{"partial_rotary_factor", "0.5"}},
+		{"softcap", set("final_logit_softcapping", 30.0), []string{"final_logit_softcapping", "30"}},
+		{"experts", set("num_local_experts", 8), []string{"num_local_experts", "8"}},
+		{"layer types", set("layer_types", []string{"full_attention", "sliding_attention"}), []string{"layer_types", "sliding_attention"}},
+		{"quantised", set("quantization_config", map[string]any{"quant_method": "gptq"}), []string{"quantization_config", "load_in_4bit"}},
+		{"eos", set("eos_token_id", "</s>"), []string{"eos_token_id"}},
+		{"more layers than tensors", set("num_hidden_layers", 4), []string{"model.layers.3.input_layernorm.weight", "missing"}},
+		{"fewer layers than tensors", set("num_hidden_layers", 2), []string{"model.layers.2.", "not part of"}},
+		{"another shape", set("vocab_size", 98), []string{"model.embed_tokens.weight", "[97 40]", "[98 40]"}},
+		{"biases that are not there", set("attention_bias", true), []string{"q_proj.bias", "missing"}},
+		{"an untied head that is tied", func(c map[string]any) { c["num_attention_heads"] = 8 }, []string{"self_attn.q_proj.weight"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, err := Open(writeModel(t, c.edit))
+			if err == nil {
+				_ = f.Close() // the test has failed already
+			}
+			if !saysAll(err, append(c.says, "open model ")...) {
+				t.Errorf("error %v, want %q in it", err, c.says)
+			}
+		})
+	}
+}
+
+func TestDamagedWeights(t *testing.T) {
+	const q = "model.layers.1.self_attn.q_proj.weight"
+	weights := func(edit func(map[string]safetensors.Tensor)) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) { editTensors(t, filepath.Join(dir, "model.safetensors"), edit) }
+	}
+	for _, c := range []struct {
+		name   string
+		damage func(t *testing.T, dir string)
+		says   []string
+	}{
+		{"missing tensor", weights(func(m map[string]safetensors.Tensor) { delete(m, q) }), []string{q, "missing"}},
+		{"extra tensor", weights(func(m map[string]safetensors.Tensor) {
+			x := m[q]
+			x.Name = "model.layers.1.self_attn.q_norm.weight"
+			m[x.Name] = x
+		}), []string{"q_norm", "not part of"}},
+		{"transposed", weights(func(m map[string]safetensors.Tensor) {
+			x := m[q]
+			x.Shape = []int64{x.Shape[1], x.Shape[0]}
+			m[q] = x
+		}), []string{q, "[40 48]", "[48 40]"}},
+		{"integers", weights(func(m map[string]safetensors.Tensor) { x := m[q]; x.DType = safetensors.I32; m[q] = x }), []string{q, "I32"}},
+		{"NaN", weights(func(m map[string]safetensors.Tensor) {
+			copy(m[q].Data[4*17:], compute.Bytes([]float32{float32(math.NaN())}))
+		}), []string{q, "element 17"}},
+		{"infinity", weights(func(m map[string]safetensors.Tensor) {
+			copy(m[q].Data, compute.Bytes([]float32{float32(math.Inf(-1))}))
+		}), []string{q, "element 0"}},
+		{"truncated", func(t *testing.T, dir string) {
+			if err := os.Truncate(filepath.Join(dir, "model.safetensors"), 5000); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"model.safetensors"}},
+		{"no weights", func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "model.safetensors")); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"safetensors"}},
+		{"no config", func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "config.json")); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"config.json"}},
+		{"config is no JSON", func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"config.json"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := writeModel(t, nil)
+			c.damage(t, dir)
+			dev := openDevice(t)
+			before := dev.Memory().Used
+			f, err := Open(dir)
+			if err == nil {
+				defer f.Close()
+				_, err = Load(dev, f, LoadOptions{}, nil)
+			}
+			if !saysAll(err, c.says...) {
+				t.Errorf("error %v, want %q in it", err, c.says)
+			}
+			if after := dev.Memory().Used; after != before {
+				t.Errorf("%d bytes were left on the device", after-before)
+			}
+		})
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "nowhere")); !saysAll(err, "nowhere") {
+		t.Errorf("no folder: %v", err)
+	}
+}
+
+func TestMissingShard(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(refDir, "llama-gqa-sharded"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "model-00002-of-00003.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); !saysAll(err, "model-00002-of-00003.safetensors") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What other checkpoints have and transformers ignores.
+func TestHarmlessTensors(t *testing.T) {
+	dir := writeModel(t, nil)
+	editTensors(t, filepath.Join(dir, "model.safetensors"), func(m map[string]safetensors.Tensor) {
+		x := m["model.norm.weight"]
+		x.Name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+		m[x.Name] = x
+	})
+	editJSON(t, filepath.Join(dir, "config.json"), func(c map[string]any) { c["tie_word_embeddings"] = true })
+	openFiles(t, dir)
+}
+
+func TestSaveRoundTrip(t *testing.T) {
+	dev := openDevice(t)
+	in := randomInput(20)
+	for _, tied := range []bool{false, true} {
+		cfg := randomConfig()
+		cfg.TieHead, cfg.AttentionBias, cfg.OutputBias, cfg.MLPBias = tied, tied, tied, tied
+		cfg.RoPE = RoPE{Theta: 500000, Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalContext: 64}
+		m, err := NewRandom(dev, cfg, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Free()
+		dir := t.TempDir()
+		if err := m.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		f := openFiles(t, dir)
+		if f.Parameters() != cfg.Parameters() || f.Bytes() != 4*cfg.Parameters() || f.DType() != "float32" {
+			t.Errorf("%d parameters in %d bytes of %s, want %d", f.Parameters(), f.Bytes(), f.DType(), cfg.Parameters())
+		}
+		var last, total int64
+		again, err := Load(dev, f, LoadOptions{}, func(done, all int64) { last, total = done, all })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer again.Free()
+		if last != total || total != f.Bytes() {
+			t.Errorf("progress ended at %d of %d, want %d", last, total, f.Bytes())
+		}
+		want, err := m.LogProbs(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := again.LogProbs(in)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("the saved model scores otherwise: %v", err)
+		}
+		second := t.TempDir()
+		if err := again.Save(second); err != nil {
+			t.Fatal(err)
+		}
+		sameFile(t, filepath.Join(dir, "model.safetensors"), filepath.Join(second, "model.safetensors"))
+		embedded, err := OpenFS(os.DirFS(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		third, err := Load(dev, embedded, LoadOptions{KeepDType: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer third.Free()
+		if got, err := third.LogProbs(in); err != nil || !slices.Equal(got, want) {
+			t.Errorf("the embedded model scores otherwise: %v", err)
+		}
+	}
+}
+
+func sameFile(t *testing.T, a, b string) {
+	t.Helper()
+	x, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := os.ReadFile(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(x, y) {
+		t.Errorf("%s and %s differ", a, b)
+	}
+}
+
+func TestBadInputs(t *testing.T) {
+	m := randomLoRA(t, randomModel(t, openDevice(t), LoadOptions{}), LoRAConfig{R: 2, Alpha: 4})
+	for _, c := range []struct {
+		name string
+		in   Input
+		says []string
+	}{
+		{"empty", Input{}, []string{"no tokens"}},
+		{"beyond the vocabulary", Input{Tokens: []int32{1, 97}, Labels: []int32{1, Ignore}}, []string{"token 1", "97", "vocabulary"}},
+		{"negative id", Input{Tokens: []int32{-3}, Labels: []int32{1}}, []string{"token 0", "-3"}},
+		{"label", Input{Tokens: []int32{1, 2}, Labels: []int32{1, 4000}}, []string{"label 1", "4000"}},
+		{"labels", Input{Tokens: []int32{1, 2}, Labels: []int32{1}}, []string{"2 tokens", "1 labels"}},
+		{"positions", Input{Tokens: []int32{1}, Labels: []int32{1}, Positions: []int32{-1}}, []string{"position -1"}},
+		{"starts", Input{Tokens: []int32{1, 2}, Labels: []int32{1, 2}, Seqs: []int32{0, 1}}, []string{"starts"}},
+		{"backwards", Input{Tokens: []int32{1, 2}, Labels: []int32{1, 2}, Seqs: []int32{0, 2, 1, 2}}, []string{"sequence 1"}},
+	} {
+		if _, err := m.ForwardBackward(c.in, StepOptions{}); !saysAll(err, c.says...) {
+			t.Errorf("%s: training said %v, want %q", c.name, err, c.says)
+		}
+		if _, err := m.LogProbs(c.in); !saysAll(err, c.says...) {
+			t.Errorf("%s: scoring said %v, want %q", c.name, err, c.says)
+		}
+	}
+	if _, err := m.With(nil).ForwardBackward(randomInput(3), StepOptions{}); !saysAll(err, "trainable") {
+		t.Errorf("training nothing: %v", err)
+	}
+	m.cfg.AttnDropout = 0.1
+	if _, err := m.ForwardBackward(randomInput(3), StepOptions{}); !saysAll(err, "attention_dropout") {
+		t.Errorf("attention dropout: %v", err)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	for _, name := range []string{"llama-gqa", "llama-gqa-v4", "llama3-rope", "llama-gqa-nf4"} {
+		data, err := os.ReadFile(filepath.Join(refDir, name, "config.json"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, []byte(`{"eos_token_id":[2,5]}`))
+	}
+	f.Add([]byte(`{"model_type":"llama","head_dim":null,"rope_scaling":{}}`), []byte(`null`))
+	f.Fuzz(func(t *testing.T, config, generation []byte) {
+		c, err := ParseConfig(config, generation)
+		if err != nil {
+			return
+		}
+		if c.Parameters() <= 0 || c.Layers > maxLayers || c.Heads%c.KVHeads != 0 {
+			t.Errorf("accepted %+v", c)
+		}
+		out, err := c.JSON(compute.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseConfig(out, nil); err != nil {
+			t.Errorf("does not read what it wrote: %v", err)
+		}
+	})
+}
