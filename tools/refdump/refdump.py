@@ -30,6 +30,7 @@ from transformers.utils import logging  # noqa: E402
 import adapters  # noqa: E402
 import forward  # noqa: E402
 import nf4  # noqa: E402
+import nf4_flat  # noqa: E402,F401  dequantises as CUDA does
 import tiny_tokenizer  # noqa: E402
 import training  # noqa: E402
 from adapters import ADAPTERS  # noqa: E402
