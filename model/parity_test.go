@@ -243,8 +243,10 @@ func TestGreedyMatchesTransformers(t *testing.T) {
 	}
 }
 
-func TestScoresMatchPEFT(t *testing.T) {
+func TestScoresMatchPEFTAndBitsandbytes(t *testing.T) {
 	dev := openDevice(t)
+	nf4 := LoadOptions{NF4: true}
+	double := LoadOptions{NF4: true, DoubleQuant: true}
 	for _, name := range []string{"llama-gqa", "llama-bias-tied"} {
 		d := openDump(t, name+"/dump/scores.safetensors")
 		in, scored := openDump(t, name+"/dump/forward.safetensors").batch(t)
@@ -253,8 +255,12 @@ func TestScoresMatchPEFT(t *testing.T) {
 			options      LoadOptions
 		}{
 			{"base", "", LoadOptions{}},
+			{"nf4", "", nf4},
+			{"nf4_double", "", double},
 			{"lora", "lora-random", LoadOptions{}},
 			{"lora-qv-rslora", "lora-qv-rslora-random", LoadOptions{}},
+			{"nf4_double+lora", "lora-random", double},
+			{"nf4_double+lora-qv-rslora", "lora-qv-rslora-random", double},
 		} {
 			if _, ok := d.set.Tensor(c.key); !ok {
 				continue
