@@ -64,8 +64,8 @@ func only[E Event](events []Event) []E {
 
 // Twenty optimiser steps against PyTorch, transformers and PEFT (tools/refdump): micro-batch 2, accumulation 2, 21 rows, so
 // that each epoch ends in a partial accumulation. Tolerances are those of the project: losses 2e-4 relative, gradient norms
-// 2e-3 relative, learning rates exact but for the last bits. Trained adapters move by up to 0.2 in twenty steps: after them
-// every element agrees within 2e-3.
+// 2e-3 relative, learning rates exact but for the last bits. Trained weights move by up to 0.2 in twenty steps: after them
+// every element agrees within 1e-4 (measured: 9e-6).
 func TestTwentyStepsAgainstPyTorch(t *testing.T) {
 	paths, err := filepath.Glob("../testdata/ref/*/train-*/run.yaml")
 	if err != nil || len(paths) < 6 {
@@ -160,7 +160,7 @@ func compareFinal(t *testing.T, c Config, dir string) {
 		}
 	}
 	t.Logf("largest difference after 20 steps: %.1e in %s", worst, at)
-	if worst > 2e-3 {
+	if worst > 1e-4 {
 		t.Errorf("%s differs by %v", at, worst)
 	}
 }
