@@ -146,7 +146,7 @@ func (c *Chart) drawAxes(f *frame) {
 		used = y
 		c.canvas.text(x-len(t.label), y, t.label, label)
 		c.canvas.put(x, y, first(g.TeeLeft), line, layerGrid)
-		for gx := x + 1; gx < x+1+f.width; gx += 2 {
+		for gx := x + 1; gx < x+1+f.width; gx += 4 {
 			c.canvas.put(gx, y, first(g.Dot), grid, layerGrid)
 		}
 	}
