@@ -54,6 +54,7 @@ type File struct {
 	grown   *sync.Cond
 	entries []entry
 	done    bool
+	array   bool  // rows are elements of a JSON array
 	fault   error // what kept the index from the file's end
 }
 

@@ -142,6 +142,10 @@ func (x *indexer) run(from io.Reader) error {
 				p, x.offset = rest, 3
 			}
 			x.scan = chooseScanner(p, x.file.path)
+			values, ok := x.scan.(*valueScanner)
+			x.file.mu.Lock()
+			x.file.array = ok && values.array
+			x.file.mu.Unlock()
 		}
 		for part := range slices.Chunk(p, cmp.Or(x.file.options.part, blockBytes)) {
 			x.scan.block(x, part)

@@ -1,0 +1,272 @@
+package datasets
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io"
+)
+
+// DedupeOptions of [Dedupe].
+type DedupeOptions struct {
+	ExactOnly bool // keep near duplicates
+	Workers   int
+}
+
+// Deduped is what `data dedupe` prints.
+type Deduped struct {
+	Rows         int          `json:"rows"`
+	Kept         int          `json:"kept"` // rows that cannot be read are kept too
+	RemovedExact int          `json:"removed_exact"`
+	RemovedNear  int          `json:"removed_near"`
+	Unreadable   []Unreadable `json:"unreadable"`
+}
+
+// Duplicate is a row that repeats an earlier one.
+type Duplicate struct {
+	Row, Of int  // from 0
+	Near    bool // else exact
+}
+
+// Dedupe writes f to path without the rows that repeat an earlier one: exactly
+// (the same texts are trained, whatever the order of keys, spacing, escapes and
+// ids), or nearly (MinHash, as datatrove). Kept rows are byte for byte as they
+// were, in order, with their line ends. Rows that are not JSON are named and kept.
+func Dedupe(ctx context.Context, f *File, path string, o DedupeOptions) (Deduped, error) {
+	result := Deduped{Unreadable: []Unreadable{}}
+	if err := f.Wait(ctx); err != nil {
+		return result, err
+	}
+	duplicates, unreadable, err := FindDuplicates(ctx, f, o)
+	if err != nil {
+		return result, err
+	}
+	result.Rows = f.Len()
+	result.Kept = result.Rows - len(duplicates)
+	result.Unreadable = append(result.Unreadable, unreadable...)
+	removed := make(map[int]bool, len(duplicates))
+	for _, d := range duplicates {
+		removed[d.Row] = true
+		if d.Near {
+			result.RemovedNear++
+		} else {
+			result.RemovedExact++
+		}
+	}
+	return result, writeFile(path, f.Path(), func(w *rowWriter) error {
+		return f.copyKept(ctx, w, func(i int) bool { return !removed[i] })
+	})
+}
+
+// FindDuplicates lists the rows of f that repeat an earlier row, in order. Near
+// duplicates of one another are a group, of which the first row stays.
+func FindDuplicates(ctx context.Context, f *File, o DedupeOptions) ([]Duplicate, []Unreadable, error) {
+	g := grouping{file: f, first: map[uint64]int32{}}
+	for b := range g.buckets {
+		g.buckets[b] = map[uint64]int32{}
+	}
+	seed := maphash.MakeSeed()
+	newWork := func() func(*Row) rowPrint {
+		l := &linter{lintShared: &lintShared{seed: seed}}
+		var m minHasher
+		return func(r *Row) rowPrint { return l.print(r, &m, !o.ExactOnly) }
+	}
+	if err := each(ctx, f, o.Workers, newWork, g.add); err != nil {
+		return nil, nil, err
+	}
+	return g.duplicates(), g.unreadable, f.Wait(ctx)
+}
+
+// rowPrint is what is compared of a row.
+type rowPrint struct {
+	line, row int
+	problem   string
+	content   uint64 // 0: not to be compared
+	signature signature
+	signed    bool
+}
+
+// print makes a row's hashes.
+func (l *linter) print(r *Row, m *minHasher, near bool) rowPrint {
+	l.at, l.respelt = r, true
+	l.parts = r.detect(&l.d)
+	p := rowPrint{line: r.Line, row: r.Index, problem: r.Problem}
+	if p.problem != "" {
+		return p
+	}
+	if l.parts.format == FormatUnknown {
+		p.content = l.wholeHash()
+	} else {
+		p.content = l.contentHash()
+	}
+	if near && l.parts.format != FormatInputIDs {
+		p.signature, p.signed = m.sign(l.trainedTexts()...)
+	}
+	return p
+}
+
+// wholeHash hashes all of a row whose fields are unknown.
+func (l *linter) wholeHash() uint64 {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	l.hash(&h, 0)
+	return max(h.Sum64(), 1)
+}
+
+// trainedTexts are the texts that near duplicates share: what is asked and
+// answered, without system prompts, which whole files have in common.
+func (l *linter) trainedTexts() (texts []string) {
+	p := l.parts
+	for _, n := range []int32{p.prompt, p.query, p.response, p.text, p.chosen, p.rejected} {
+		if l.d.kind(n) == '"' {
+			texts = append(texts, l.d.text(n))
+		} else if l.d.kind(n) == '[' {
+			texts = l.spoken(texts, n)
+		}
+	}
+	return l.spoken(texts, p.messages)
+}
+
+// spoken adds the contents of a conversation.
+func (l *linter) spoken(texts []string, list int32) []string {
+	for n := range l.d.all(list) {
+		if t := readTurn(&l.d, n, l.at.tags()); t.role != roleSystem {
+			texts = append(texts, l.d.text(t.content))
+		}
+	}
+	return texts
+}
+
+// grouping finds which rows belong together.
+type grouping struct {
+	file       *File
+	first      map[uint64]int32 // exact content to its first row
+	buckets    [hashBuckets]map[uint64]int32
+	parent     []int32 // of near duplicates: a union-find forest, roots are first rows
+	exact      []Duplicate
+	unreadable []Unreadable
+}
+
+func (g *grouping) add(p rowPrint) error {
+	row := int32(len(g.parent))
+	g.parent = append(g.parent, row)
+	if p.problem != "" {
+		g.unreadable = append(g.unreadable, Unreadable{Line: p.line, Row: p.row, Reason: p.problem})
+		return nil
+	}
+	if p.content != 0 {
+		if first, ok := g.first[p.content]; ok {
+			g.exact = append(g.exact, Duplicate{Row: int(row), Of: int(first)})
+			g.parent[row] = none // it is gone: nothing is near to it
+			return nil
+		}
+		g.first[p.content] = row
+	}
+	if !p.signed {
+		return nil
+	}
+	for b, hash := range p.signature {
+		if other, ok := g.buckets[b][hash]; ok {
+			g.join(other, row)
+		} else {
+			g.buckets[b][hash] = row
+		}
+	}
+	return nil
+}
+
+// root returns the first row of a row's group.
+func (g *grouping) root(row int32) int32 {
+	for g.parent[row] != row {
+		g.parent[row] = g.parent[g.parent[row]]
+		row = g.parent[row]
+	}
+	return row
+}
+
+// join makes two groups one; the earlier root stays.
+func (g *grouping) join(a, b int32) {
+	a, b = g.root(a), g.root(b)
+	g.parent[max(a, b)] = min(a, b)
+}
+
+// duplicates lists all rows that are not the first of their group.
+func (g *grouping) duplicates() (all []Duplicate) {
+	exact := g.exact
+	for row, parent := range g.parent {
+		if parent == none {
+			all, exact = append(all, exact[0]), exact[1:]
+			continue
+		}
+		if root := g.root(int32(row)); int(root) != row {
+			all = append(all, Duplicate{Row: row, Of: int(root), Near: true})
+		}
+	}
+	return all
+}
+
+// copyKept writes the rows that keep says, byte for byte: lines with their ends,
+// elements of an array as an array again.
+func (f *File) copyKept(ctx context.Context, w *rowWriter, keep func(int) bool) error {
+	array := f.isArray()
+	before := "[\n"
+	for i := range f.Len() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !keep(i) {
+			continue
+		}
+		if array {
+			w.WriteString(before) // a bufio.Writer keeps its first error
+			before = ",\n"
+		}
+		if err := f.copyRow(w, i, !array); err != nil {
+			return err
+		}
+	}
+	if array {
+		if before == "[\n" {
+			w.WriteString("[")
+		}
+		w.WriteString("\n]\n")
+	}
+	return nil
+}
+
+// copyRow writes one row, and with end the line end that it has.
+func (f *File) copyRow(w *rowWriter, i int, end bool) error {
+	row, err := f.rawRow(i, nil)
+	if err != nil {
+		return err
+	}
+	e, _ := f.has(i)
+	if e.size < 0 {
+		return row.fail(nil, "%s", row.Problem)
+	}
+	if !end {
+		_, err := w.Write(row.Raw)
+		return err
+	}
+	line := make([]byte, int(e.size)+2)
+	n, err := f.content.ReadAt(line, e.start)
+	if err != nil && err != io.EOF || n < int(e.size) {
+		return fmt.Errorf("read row %d of %s: %w", i, f.path, err)
+	}
+	line = line[:n]
+	if at := bytes.IndexByte(line[e.size:], '\n'); at >= 0 {
+		line = line[:int(e.size)+at+1]
+	} else {
+		line = append(line[:e.size:e.size], '\n') // the last line of a file, or an object among others
+	}
+	_, err = w.Write(line)
+	return err
+}
+
+// isArray reports whether the rows are elements of a JSON array.
+func (f *File) isArray() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.array
+}
