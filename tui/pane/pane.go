@@ -8,6 +8,7 @@ import (
 	"lathe/datasets"
 	"lathe/session"
 	"lathe/themes"
+	"lathe/tui/dialog"
 )
 
 // Session is what panes ask of a session; *session.Session is one.
@@ -27,6 +28,8 @@ type Context struct {
 	View session.View
 	// Focused tells whether keys go to this pane.
 	Focused bool
+	// Beside names the panes that are drawn beside this one: it need not show what they show.
+	Beside []string
 }
 
 // Key is one row of the key table: it feeds the dispatch, the help panel and the hint line alike.
@@ -44,7 +47,7 @@ type Key struct {
 type Pane interface {
 	// Name is the pane's short name, as in the tab and after `:`.
 	Name() string
-	// Keys are the pane's rows of the key table.
+	// Keys are the pane's rows of the key table; the rows of the workbench itself (digits, tab, space, ?, :, q, L, M) win.
 	Keys() []Key
 	// Commands are the pane's words of the command line `:`.
 	Commands() []Word
@@ -80,6 +83,9 @@ type Show struct {
 	Pane    string
 	Caption string
 }
+
+// Open asks the workbench to put a dialog over the screen; what its callbacks answer comes back to the pane that opened it.
+type Open struct{ Dialog dialog.Dialog }
 
 // Send is a tea.Cmd that gives the session a command and tells the status bar why it was refused.
 func Send(s Session, cmd session.Command) tea.Cmd {

@@ -1,0 +1,162 @@
+// Package synthetic makes session views of a made-up run, the same on every call, by folding events as a session does: for
+// goldens, fuzz tests and for looking at screens without training anything.
+package synthetic
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"lathe/datasets"
+	"lathe/session"
+	"lathe/trainer"
+)
+
+// Start is when the made-up run began.
+var Start = time.Date(2026, 5, 4, 9, 30, 0, 0, time.UTC)
+
+// Steps is how many steps the made-up run has in all.
+const Steps = 600
+
+const (
+	mib      = 1 << 20
+	perEpoch = 200
+	interval = 340 * time.Millisecond
+)
+
+// Config is the made-up run's run.yaml.
+func Config() trainer.Config {
+	c := trainer.DefaultConfig()
+	c.ModelNameOrPath, c.TrainFile, c.OutputDir = "models/llama-60m", []string{"data/support.jsonl"}, "runs/refund"
+	c.Method, c.LoadIn4bit = trainer.MethodQLoRA, true
+	return c
+}
+
+// Plan is the made-up run's forecast.
+func Plan() trainer.Plan {
+	return trainer.Plan{
+		Steps: Steps, StepsPerEpoch: perEpoch, Epochs: 3, WarmupSteps: 18, Rows: 3200, EvalRows: 160,
+		Tokens: 4_915_200, TrainedTokens: 1_843_200, EpochTokens: 1_638_400, Longest: 812, BatchTokens: 3248,
+		Parameters: 62_914_560, Trainable: 1_179_648, CheckpointSize: 14_155_776,
+		Memory: trainer.MemoryPlan{
+			Base: 48 * mib, Adapters: 4718592, Gradients: 4718592, Optimizer: 9437184, Activations: 311 * mib, KV: 24 * mib, Workspace: 17 * mib,
+		},
+		Available: 7 << 30, Fits: true, SecondsEstimate: 204,
+		Notices: []string{"bnb_4bit_compute_dtype: this device multiplies no bfloat16; computed in float32"},
+	}
+}
+
+// Tape is a workspace's view and the clock of its events.
+type Tape struct {
+	View session.View
+	at   time.Time
+	run  int64
+}
+
+// New is an empty workspace.
+func New() *Tape { return &Tape{at: Start} }
+
+// Add folds bodies, one after the other, without time passing.
+func (t *Tape) Add(bodies ...session.Body) *Tape {
+	for _, b := range bodies {
+		t.View.Apply(session.Event{Seq: 1, Run: t.run, Time: t.at, Body: b})
+	}
+	return t
+}
+
+// Train folds an event of the trainer.
+func (t *Tape) Train(e trainer.Event) *Tape { return t.Add(session.Training{Event: e}) }
+
+// Loaded puts the run.yaml on the table, its data on screen and checked.
+func (t *Tape) Loaded() *Tape {
+	plan := Plan()
+	return t.Add(
+		session.ConfigLoaded{Path: "run.yaml", Config: Config()},
+		session.DataOpened{Path: "data/support.jsonl"},
+		session.DataIndexed{Rows: 3200, Part: 1, Done: true},
+		session.Forecast{Plan: &plan},
+		session.LintStarted{Path: "data/support.jsonl"},
+		session.Linted{
+			Path: "data/support.jsonl",
+			Findings: []datasets.Finding{
+				{File: "data/support.jsonl", Line: 18, Row: 17, Field: "output", Code: "no-eos", Level: datasets.LevelWarn, Message: "the answer does not end its turn"},
+				{File: "data/support.jsonl", Line: 941, Row: 940, Field: "output", Code: "empty-answer", Level: datasets.LevelWarn, Message: "the answer is empty"},
+			},
+			Summary: datasets.Summary{Rows: 3200, Warnings: 2},
+		},
+	)
+}
+
+// Started begins the run up to its first step.
+func (t *Tape) Started() *Tape {
+	t.run = 1
+	t.Add(session.RunCreated{Name: "refund", Config: Config()}, session.Planned{Plan: Plan()}, session.StateChanged{State: session.Running})
+	return t.Train(trainer.Notice{Message: Plan().Notices[0]}).sample()
+}
+
+// To trains up to and with a step: an evaluation and a checkpoint at each quarter of an epoch.
+func (t *Tape) To(step int) *Tape {
+	for s := t.View.Run.Step + 1; s <= step; s++ {
+		t.at = t.at.Add(interval)
+		t.Train(Step(s)).sample()
+		if s%(perEpoch/4) == 0 {
+			loss := Loss(s) + 0.12 + 0.03*math.Sin(float64(s))
+			t.Train(trainer.EvalDone{Step: s, Epoch: float64(s) / perEpoch, EvalLoss: loss, Perplexity: math.Exp(loss), Best: true, Tokens: 21_330, Seconds: 1.4})
+		}
+		if s%(perEpoch/2) == 0 {
+			t.Train(trainer.Saved{Step: s, Path: fmt.Sprintf("runs/refund/checkpoint-%d", s), Bytes: 14_155_776})
+		}
+	}
+	return t
+}
+
+// Pause halts the run after its last step.
+func (t *Tape) Pause() *Tape {
+	t.Train(trainer.Paused{Step: t.View.Run.Step})
+	return t.Add(session.StateChanged{State: session.Paused})
+}
+
+// Resume goes on with it.
+func (t *Tape) Resume() *Tape {
+	t.Train(trainer.Resumed{Step: t.View.Run.Step})
+	return t.Add(session.StateChanged{State: session.Running})
+}
+
+// Done ends the run at its last step.
+func (t *Tape) Done() *Tape {
+	t.To(Steps)
+	best := t.View.Run.Evals[len(t.View.Run.Evals)-1]
+	t.Train(trainer.Saved{Step: Steps, Path: "runs/refund", Bytes: 14_155_776})
+	t.Train(trainer.Done{
+		Step: Steps, Reason: "finished", Path: "runs/refund", Loss: 1.61, Tokens: 4_915_200, Seconds: 204.5, TokensPerSec: 24_035,
+		BestStep: best.Step, BestEvalLoss: best.EvalLoss, BestPath: "runs/refund/checkpoint-600",
+	})
+	return t.Add(session.StateChanged{State: session.Done})
+}
+
+func (t *Tape) sample() *Tape {
+	used := int64(395 * mib)
+	return t.Add(session.MemorySampled{Used: used, Peak: used + 7*mib, Free: 7<<30 - used, Total: 8 << 30})
+}
+
+// Loss is a falling curve with noise.
+func Loss(step int) float64 {
+	x := float64(step)
+	noise := math.Sin(x*12.9898) * 43758.5453
+	return 0.95 + 2.6*math.Exp(-x/110) + (noise-math.Floor(noise)-0.5)*0.22
+}
+
+// Step is one step of the made-up run.
+func Step(s int) trainer.StepDone {
+	x := float64(s)
+	warm := min(x/18, 1)
+	rate := 2e-4 * warm
+	if s > 18 {
+		rate = 2e-4 * float64(Steps-s) / (Steps - 18)
+	}
+	return trainer.StepDone{
+		Step: s, Epoch: x / perEpoch, Loss: Loss(s), LearningRate: rate, GradNorm: 0.4 + 1.8*math.Exp(-x/60) + 0.1*math.Sin(x),
+		Tokens: 8192, TokensPerSec: 24_000 + 600*math.Sin(x/9), TrainedTokens: 3072, TotalTokens: int64(s) * 8192, TotalSteps: Steps,
+		SecondsLeft: float64(Steps-s) * interval.Seconds(), MemoryPeak: 402 * mib,
+	}
+}
