@@ -1,4 +1,10 @@
 // Command lathe is a terminal workbench for fine-tuning open-weight language models.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"lathe/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args[1:])) }

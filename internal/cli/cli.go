@@ -1,0 +1,123 @@
+// Package cli is lathe's command line: it names the devices, wires sessions to terminals and prints. Nothing here knows how
+// to train.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of every command.
+const (
+	exitDone   = 0
+	exitFailed = 1 // the thing asked for failed, or findings at error level
+	exitUsage  = 2 // bad usage or configuration
+)
+
+// usageError is a mistake in the command line or in a configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errQuiet fails a command whose output has already said why.
+var errQuiet = errors.New("failed")
+
+// Main runs lathe and returns the process's exit code.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// run is Main with its surroundings handed in.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(stderr, "lathe: internal error: %v; this is a bug, please report it with what follows\n%s", p, debug.Stack())
+			code = exitFailed
+		}
+	}()
+	root := newRoot(&env{stdin: stdin, stdout: stdout, stderr: stderr})
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(printError), fang.WithoutManpage())
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, new(usageError)):
+		return exitUsage
+	default:
+		return exitFailed
+	}
+}
+
+// printError prints one line, whatever the terminal: errors are read by people, scripts and logs alike.
+func printError(w io.Writer, _ fang.Styles, err error) {
+	if !errors.Is(err, errQuiet) {
+		fmt.Fprintf(w, "lathe: %v\n", err)
+	}
+}
+
+// env is what commands share: streams and the flags that every command has.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	json           bool
+	device         string
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lathe [WORKSPACE]",
+		Short: "A terminal workbench for fine-tuning open-weight language models",
+		Long: "lathe opens a workbench on a folder: look at data, train with LoRA or QLoRA, watch, pause, prompt, resume, compare.\n" +
+			"Every command also runs headless; --json makes its output one JSON object (or JSON lines) on stdout.",
+		Args:          maxArgs(1),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().BoolVar(&e.json, "json", false, "machine-readable output on stdout, messages on stderr")
+	root.PersistentFlags().StringVar(&e.device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		demoCommand(e), trainCommand(e), planCommand(e), scoreCommand(e), tokenizeCommand(e), renderCommand(e),
+		generateCommand(e), dataCommand(e), inspectCommand(e), doctorCommand(e), benchCommand(e),
+	)
+	addWorkbench(e, root)
+	return root
+}
+
+// maxArgs and exactArgs are cobra's checks with usage errors' exit code.
+func maxArgs(n int) cobra.PositionalArgs { return asUsage(cobra.MaximumNArgs(n)) }
+
+func minArgs(n int) cobra.PositionalArgs { return asUsage(cobra.MinimumNArgs(n)) }
+
+func asUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// version is the module's version as the build recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
