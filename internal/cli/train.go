@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"lathe/session"
+	"lathe/trainer"
+)
+
+func trainCommand(e *env) *cobra.Command {
+	var path, workspace string
+	var start session.Start
+	cmd := &cobra.Command{
+		Use:   "train -c run.yaml",
+		Short: "Train headless; JSON lines with --json",
+		Long: "train runs a run.yaml without a screen. An interrupt saves a checkpoint and stops; a terminal that hangs up does not.\n" +
+			"The run is in the workspace's history: `lathe` in the same folder shows it.",
+		Args: maxArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if start.MaxSteps < 0 || start.StopAfter < 0 {
+				return usage("--max-steps and --stop-after count steps: they cannot be negative")
+			}
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			start.Config = cfg
+			return e.train(cmd.Context(), workspace, start)
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "run.yaml")
+	cmd.Flags().StringVar(&start.Resume, "resume", "", "go on from a checkpoint folder, or from an output_dir's newest whole checkpoint")
+	cmd.Flags().IntVar(&start.MaxSteps, "max-steps", 0, "number of optimiser steps, and the schedule's length")
+	cmd.Flags().IntVar(&start.StopAfter, "stop-after", 0, "save and stop at this step of the same schedule")
+	cmd.Flags().StringVar(&workspace, "workspace", ".", "folder whose .lathe keeps the run's history")
+	return cmd
+}
+
+func planCommand(e *env) *cobra.Command {
+	var path string
+	var maxSteps int
+	cmd := &cobra.Command{
+		Use:   "plan -c run.yaml",
+		Short: "Memory, steps, tokens and time of a run; exit 1 where it will not fit",
+		Args:  maxArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			dev, err := openDevice(e.device)
+			if err != nil {
+				return err
+			}
+			defer dev.Close()
+			plan, err := trainer.MakePlan(cmd.Context(), cfg, measuredEnvironment(dev), trainer.Options{MaxSteps: maxSteps})
+			if err != nil {
+				return configError(err)
+			}
+			return e.printPlan(plan)
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "run.yaml")
+	cmd.Flags().IntVar(&maxSteps, "max-steps", 0, "number of optimiser steps, as train --max-steps")
+	return cmd
+}
+
+func loadConfig(path string) (trainer.Config, error) {
+	if path == "" {
+		return trainer.Config{}, usage("which run? name its run.yaml with -c FILE")
+	}
+	cfg, err := trainer.LoadConfig(path)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	return cfg, nil
+}
+
+// configError gives an error of the configuration its exit code.
+func configError(err error) error {
+	if errors.Is(err, trainer.ErrConfig) || errors.Is(err, os.ErrNotExist) {
+		return usageError{err}
+	}
+	return err
+}
+
+// printPlan prints a forecast; one that does not fit is a failure.
+func (e *env) printPlan(p trainer.Plan) error {
+	if e.json {
+		if err := writeJSON(e.stdout, p); err != nil {
+			return err
+		}
+	} else {
+		table(e.stdout, planTable(p))
+		for _, n := range p.Notices {
+			fmt.Fprintln(e.stdout, n)
+		}
+	}
+	if p.Fits {
+		return nil
+	}
+	if e.json {
+		return errQuiet
+	}
+	return fmt.Errorf("it will not fit: %s wanted, %s there; shorten max_seq_length, lower per_device_train_batch_size, or use qlora",
+		bytesText(p.Memory.Total()), bytesText(p.Available))
+}
+
+func planTable(p trainer.Plan) [][]string {
+	rows := [][]string{
+		{"steps", fmt.Sprintf("%s (%s an epoch, %.4g epochs)", count(int64(p.Steps)), count(int64(p.StepsPerEpoch)), p.Epochs)},
+		{"rows", fmt.Sprintf("%s, longest %s tokens, %d cut", count(int64(p.Rows)), count(int64(p.Longest)), p.CutRows)},
+		{"tokens", fmt.Sprintf("%s, %s of them trained", count(p.Tokens), count(p.TrainedTokens))},
+		{"parameters", fmt.Sprintf("%s, %s of them trained", count(p.Parameters), count(p.Trainable))},
+	}
+	for _, m := range []struct {
+		name  string
+		bytes int64
+	}{
+		{"base", p.Memory.Base},
+		{"adapters", p.Memory.Adapters},
+		{"gradients", p.Memory.Gradients},
+		{"optimizer", p.Memory.Optimizer},
+		{"activations", p.Memory.Activations},
+		{"kv cache", p.Memory.KV},
+		{"workspace", p.Memory.Workspace},
+		{"memory", p.Memory.Total()},
+		{"available", p.Available},
+		{"checkpoint", p.CheckpointLen},
+	} {
+		rows = append(rows, []string{m.name, bytesText(m.bytes)})
+	}
+	if p.SecondsEstimate > 0 {
+		rows = append(rows, []string{"time", "about " + shortDuration(p.SecondsEstimate)})
+	}
+	return rows
+}
+
+// train runs a session without a screen.
+func (e *env) train(ctx context.Context, workspace string, start session.Start) error {
+	// A dropped line must not take the run with it: writes to a terminal that is gone fail and are ignored.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	printer := newTrainPrinter(e)
+	s, err := openSession(e, workspace, printer.event)
+	if err != nil {
+		return err
+	}
+	err = e.follow(ctx, s, start)
+	return errors.Join(err, s.Close())
+}
+
+// follow starts a run and waits for its end.
+func (e *env) follow(ctx context.Context, s *session.Session, start session.Start) error {
+	if err := s.Do(start); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(e.stderr, "lathe: saving a checkpoint and stopping; interrupt again to end at once")
+		_ = s.Do(session.Stop{}) // a run that has just ended refuses, which is as good
+	})
+	defer stop()
+	v, err := s.Wait(context.WithoutCancel(ctx), func(v session.View) bool { return started(v) && !v.Run.State.Active() })
+	if err != nil {
+		return err
+	}
+	if v.Run.State == session.Failed {
+		if err := s.RunError(); err != nil {
+			return configError(err)
+		}
+		return errors.New(v.Run.Reason)
+	}
+	return nil
+}
+
+// openSession opens a workspace, or one in a temporary folder where this one cannot be written: a run whose output_dir can
+// be written must not fail for its history.
+func openSession(e *env, dir string, hear func(session.Event)) (*session.Session, error) {
+	o := session.Options{Dir: dir, Device: e.device, OpenDevice: openDevice, OnEvent: hear}
+	s, err := session.Open(o)
+	if err == nil {
+		return s, nil
+	}
+	fallback, mkErr := os.MkdirTemp("", "lathe-workspace-")
+	if mkErr != nil {
+		return nil, err
+	}
+	fmt.Fprintf(e.stderr, "lathe: %v; this run's history goes to %s\n", err, filepath.Join(fallback, ".lathe"))
+	o.Dir = fallback
+	return session.Open(o)
+}
+
+// trainPrinter prints a run's events: JSON lines, plain lines, or a line redrawn on a terminal.
+type trainPrinter struct {
+	e    *env
+	bar  *progress
+	told bool // the run's failure is printed already
+}
+
+func newTrainPrinter(e *env) *trainPrinter { return &trainPrinter{e: e, bar: newProgress(e.stderr)} }
+
+func (p *trainPrinter) event(ev session.Event) {
+	switch b := ev.Body.(type) {
+	case session.Preparing:
+		p.bar.set(b.Stage, b.Done, b.Total, "")
+	case session.Training:
+		p.training(b.Event)
+	case session.StateChanged:
+		p.bar.clear()
+		if b.State == session.Failed && p.e.json && !p.told {
+			p.line(trainer.Failed{Error: b.Reason})
+		}
+	}
+}
+
+func (p *trainPrinter) training(event trainer.Event) {
+	if _, failed := event.(trainer.Failed); failed {
+		p.told = true
+	}
+	if p.e.json {
+		p.line(event)
+		return
+	}
+	if step, ok := event.(trainer.StepDone); ok && p.bar.live {
+		p.bar.show(stepLine(step))
+		return
+	}
+	if text := eventText(event); text != "" {
+		p.bar.clear()
+		fmt.Fprintln(p.e.stdout, text)
+	}
+}
+
+func (p *trainPrinter) line(event trainer.Event) {
+	line, err := trainer.MarshalEvent(event)
+	if err != nil {
+		fmt.Fprintf(p.e.stderr, "lathe: %v\n", err)
+		return
+	}
+	_, _ = p.e.stdout.Write(append(line, '\n')) // a reader that is gone must not stop the run
+}
+
+func stepLine(s trainer.StepDone) string {
+	return fmt.Sprintf("step %d/%d  loss %.4f  lr %.2e  grad %.3f  %s tok/s  %s left",
+		s.Step, s.TotalSteps, s.Loss, s.LearningRate, s.GradNorm, count(int64(s.TokensPerSec)), shortDuration(s.SecondsLeft))
+}
+
+func eventText(event trainer.Event) string {
+	switch t := event.(type) {
+	case trainer.Started:
+		text := fmt.Sprintf("%s of %s parameters trained, %s of memory, %s steps",
+			count(t.Plan.Trainable), count(t.Plan.Parameters), bytesText(t.Plan.Memory.Total()), count(int64(t.Plan.Steps)))
+		if t.ResumedFrom != "" {
+			text += fmt.Sprintf("; goes on after step %d from %s", t.Step, t.ResumedFrom)
+		}
+		return text
+	case trainer.Notice:
+		return "note: " + t.Message
+	case trainer.StepDone:
+		return stepLine(t)
+	case trainer.EvalDone:
+		return fmt.Sprintf("eval at step %d: loss %.4f, perplexity %.3f", t.Step, t.EvalLoss, t.Perplexity)
+	case trainer.Saved:
+		return fmt.Sprintf("saved %s (%s)", t.Path, bytesText(t.Bytes))
+	case trainer.Paused:
+		return fmt.Sprintf("paused at step %d %s", t.Step, t.Error)
+	case trainer.Resumed:
+		return fmt.Sprintf("resumed at step %d", t.Step)
+	case trainer.Done:
+		return fmt.Sprintf("%s at step %d: %s tokens in %s, %s tok/s", t.Reason, t.Step, count(t.Tokens), shortDuration(t.Seconds), count(int64(t.TokensPerSec)))
+	}
+	return ""
+}
