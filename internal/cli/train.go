@@ -61,7 +61,11 @@ func planCommand(e *env) *cobra.Command {
 				return err
 			}
 			defer dev.Close()
-			plan, err := trainer.MakePlan(cmd.Context(), cfg, measuredEnvironment(dev), trainer.Options{MaxSteps: maxSteps})
+			machine, err := trainer.Measure(dev)
+			if err != nil {
+				return err
+			}
+			plan, err := trainer.MakePlan(cmd.Context(), cfg, machine, trainer.Options{MaxSteps: maxSteps})
 			if err != nil {
 				return configError(err)
 			}
@@ -134,7 +138,7 @@ func planTable(p trainer.Plan) [][]string {
 		{"workspace", p.Memory.Workspace},
 		{"memory", p.Memory.Total()},
 		{"available", p.Available},
-		{"checkpoint", p.CheckpointLen},
+		{"checkpoint", p.CheckpointSize},
 	} {
 		rows = append(rows, []string{m.name, bytesText(m.bytes)})
 	}
@@ -167,7 +171,7 @@ func (e *env) follow(ctx context.Context, s *session.Session, start session.Star
 		_ = s.Do(session.Stop{}) // a run that has just ended refuses, which is as good
 	})
 	defer stop()
-	v, err := s.Wait(context.WithoutCancel(ctx), func(v session.View) bool { return started(v) && !v.Run.State.Active() })
+	v, err := s.Wait(context.WithoutCancel(ctx), func(v session.View) bool { return !v.Run.State.Active() })
 	if err != nil {
 		return err
 	}
