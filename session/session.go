@@ -93,7 +93,12 @@ func (s *Session) recover() {
 // Do asks for something and answers at once: nil means that it has begun.
 func (s *Session) Do(c Command) error {
 	answer := make(chan error, 1)
-	if !s.queue.post(func() { answer <- s.handle(c) }) {
+	work := func() {
+		err := s.handle(c)
+		s.flush() // whoever asked finds the answer's effect in the View
+		answer <- err
+	}
+	if !s.queue.post(work) {
 		return ErrClosed
 	}
 	select {
