@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"strings"
 
 	"lathe/compute"
 	"lathe/datasets"
@@ -22,10 +23,19 @@ import (
 type corpus struct {
 	encoder           *datasets.Encoder
 	train, validation []datasets.Sample
+	warnings          int // of the linter
 }
 
 // ErrData marks rows that cannot be trained on; each line of such an error names file and line.
-var ErrData = errors.New("data")
+var ErrData = errors.New("rows that cannot be trained on")
+
+// dataError is an ErrData with a text of its own.
+type dataError string
+
+func (e dataError) Error() string        { return string(e) }
+func (e dataError) Is(target error) bool { return target == ErrData }
+
+func dataErrorf(format string, args ...any) error { return dataError(fmt.Sprintf(format, args...)) }
 
 // readData reads, checks and tokenises all rows. No row is left out silently: an unusable one is an error.
 func readData(ctx context.Context, c Config, files *model.Files, progress func(string, int64, int64)) (*corpus, error) {
@@ -33,14 +43,18 @@ func readData(ctx context.Context, c Config, files *model.Files, progress func(s
 	if err != nil {
 		return nil, err
 	}
-	d := &corpus{encoder: encoder}
-	if d.train, err = readRows(ctx, c, encoder, "train_file", c.TrainFile, files.Config.Vocab, progress); err != nil {
+	train, err := readRows(ctx, c, encoder, "train_file", c.TrainFile, files.Config.Vocab, progress)
+	if err != nil {
 		return nil, err
 	}
+	d := &corpus{encoder: encoder, train: train.samples, warnings: train.warnings}
 	if len(c.ValidationFile) > 0 {
-		if d.validation, err = readRows(ctx, c, encoder, "validation_file", c.ValidationFile, files.Config.Vocab, progress); err != nil {
+		validation, err := readRows(ctx, c, encoder, "validation_file", c.ValidationFile, files.Config.Vocab, progress)
+		if err != nil {
 			return nil, err
 		}
+		d.validation = validation.samples
+		d.warnings += validation.warnings
 	} else if c.ValidationSplit > 0 {
 		if d.train, d.validation, err = splitRows(d.train, c.ValidationSplit, c.DataSeed); err != nil {
 			return nil, err
@@ -97,30 +111,89 @@ func maxSeqLength(c Config, m model.Config) int {
 	return c.MaxSeqLength
 }
 
-func readRows(ctx context.Context, c Config, e *datasets.Encoder, key string, paths []string, vocab int, progress func(string, int64, int64)) ([]datasets.Sample, error) {
+func readRows(ctx context.Context, c Config, e *datasets.Encoder, key string, paths []string, vocab int, progress func(string, int64, int64)) (*rows, error) {
 	format, err := datasets.ParseFormat(c.Format)
 	if err != nil {
 		return nil, err
 	}
-	samples, err := datasets.Load(ctx, paths, datasets.LoadOptions{
-		Open:     datasets.Options{Format: format, Columns: c.Columns.Columns()},
+	options := datasets.Options{Format: format, Columns: c.Columns.Columns()}
+	r := &rows{}
+	for _, path := range paths {
+		warnings, err := lintRows(ctx, c, path, key, options, progress)
+		if err != nil {
+			return nil, err
+		}
+		r.warnings += warnings
+	}
+	r.samples, err = datasets.Load(ctx, paths, datasets.LoadOptions{
+		Open:     options,
 		Encoder:  e,
 		Progress: func(rows, total int) { progress("read "+key, int64(rows), int64(total)) },
 	})
 	if load := (*datasets.LoadError)(nil); errors.As(err, &load) {
-		hint := ""
-		if _, none := e.Tokenizer.(noTokenizer); none {
-			hint = " (the model's folder has no tokenizer.json, so that only rows of input_ids can be used)"
-		}
-		return nil, fmt.Errorf("%w: %s%s: %w", ErrData, key, hint, err)
+		return nil, unusableRows(e, key, load)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	if len(samples) == 0 {
-		return nil, fmt.Errorf("%w: %s: %v holds no row", ErrData, key, paths)
+	if len(r.samples) == 0 {
+		return nil, dataErrorf("%s: %s: no row in it", key, strings.Join(paths, ", "))
 	}
-	return samples, checkIDs(samples, key, vocab)
+	return r, checkIDs(r.samples, key, vocab)
+}
+
+// rows are what was read of one key's files.
+type rows struct {
+	samples  []datasets.Sample
+	warnings int // of the linter
+}
+
+// lintRows refuses a file with a finding at error level, naming the first of them, and counts the warnings.
+func lintRows(ctx context.Context, c Config, path, key string, o datasets.Options, progress func(string, int64, int64)) (warnings int, err error) {
+	file, err := datasets.Open(path, o)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", key, err)
+	}
+	defer file.Close()
+	var lines []string
+	summary, err := datasets.Lint(ctx, file, datasets.LintOptions{
+		TrainOnInputs: c.TrainOnInputs,
+		Progress:      func(rows int, _ int64) { progress("check "+key, int64(rows), -1) },
+	}, func(f datasets.Finding) {
+		if f.Level == datasets.LevelError && len(lines) < maxNamedRows {
+			lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, f.Code, f.Message))
+		}
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", key, err)
+	}
+	if summary.Errors > 0 {
+		return 0, listRows(key, lines, summary.Errors)
+	}
+	return summary.Warnings, nil
+}
+
+// unusableRows lists the rows that cannot be encoded.
+func unusableRows(e *datasets.Encoder, key string, load *datasets.LoadError) error {
+	lines := make([]string, 0, maxNamedRows)
+	for _, row := range load.Rows[:min(maxNamedRows, len(load.Rows))] {
+		lines = append(lines, row.Error())
+	}
+	if _, none := e.Tokenizer.(noTokenizer); none {
+		key += " (the model's folder has no tokenizer.json, so that only rows of input_ids can be used)"
+	}
+	return listRows(key, lines, load.Total)
+}
+
+// listRows names rows, one a line; total counts those that are not named too.
+func listRows(key string, lines []string, total int) error {
+	if more := total - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("… and %d more: `lathe data lint` lists them all", more))
+	}
+	if len(lines) == 1 {
+		return dataErrorf("%s: %s", key, lines[0])
+	}
+	return dataErrorf("%s: %d faults in the rows:\n%s", key, total, strings.Join(lines, "\n"))
 }
 
 // checkIDs finds ids that the model has no embedding for.
@@ -128,12 +201,12 @@ func checkIDs(samples []datasets.Sample, key string, vocab int) error {
 	for _, s := range samples {
 		for i, id := range s.Tokens {
 			if id < 0 || int(id) >= vocab {
-				return fmt.Errorf("%w: %s: %s:%d: token %d has the id %d, but the model's vocabulary ends at %d: it was tokenised for another model",
-					ErrData, key, s.File, s.Line, i, id, vocab-1)
+				return dataErrorf("%s: %s:%d: token %d has the id %d, but the model's vocabulary ends at %d: it was tokenised for another model",
+					key, s.File, s.Line, i, id, vocab-1)
 			}
 			if label := s.Labels[i]; label != datasets.IgnoreIndex && (label < 0 || int(label) >= vocab) {
-				return fmt.Errorf("%w: %s: %s:%d: label %d is %d, but the model's vocabulary ends at %d (%d means: not trained)",
-					ErrData, key, s.File, s.Line, i, label, vocab-1, datasets.IgnoreIndex)
+				return dataErrorf("%s: %s:%d: label %d is %d, but the model's vocabulary ends at %d (%d means: not trained)",
+					key, s.File, s.Line, i, label, vocab-1, datasets.IgnoreIndex)
 			}
 		}
 	}
@@ -144,7 +217,7 @@ func checkIDs(samples []datasets.Sample, key string, vocab int) error {
 func splitRows(samples []datasets.Sample, share float64, seed int64) (train, validation []datasets.Sample, err error) {
 	n := int(math.Ceil(share * float64(len(samples)))) // as scikit-learn and datasets round
 	if n >= len(samples) {
-		return nil, nil, fmt.Errorf("%w: validation_split: %v of %d rows leaves none to train on", ErrData, share, len(samples))
+		return nil, nil, dataErrorf("validation_split: %v of %d rows leaves none to train on", share, len(samples))
 	}
 	order := make([]int, len(samples))
 	for i := range order {

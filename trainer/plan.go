@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"lathe/compute"
@@ -237,6 +238,13 @@ func (r *Run) dataNotices() {
 	}
 	if r.plan.CutRows > 0 {
 		r.notice(fmt.Sprintf("%d of %d rows are longer than max_seq_length and were cut at the right: their ends are not learnt", r.plan.CutRows, r.plan.Rows))
+	}
+	ends := slices.ContainsFunc(r.corpus.train, func(s datasets.Sample) bool { return s.EOSTrained })
+	if _, none := r.corpus.encoder.Tokenizer.(noTokenizer); !ends && !none {
+		r.notice("no row trains an end-of-text or end-of-turn token: the model will not learn to stop")
+	}
+	if r.corpus.warnings > 0 {
+		r.notice(fmt.Sprintf("the data have %d warnings: `lathe data lint` lists them", r.corpus.warnings))
 	}
 	if r.config.EvalStrategy != StrategyNo && r.evaluation == nil {
 		r.notice("eval_strategy: there is no validation_file or validation_split; nothing is evaluated")
