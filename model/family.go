@@ -112,7 +112,6 @@ var otherwise = map[string]string{
 	"logits_scaling":          "1",
 	"is_encoder_decoder":      "false",
 	"add_cross_attention":     "false",
-	"lora_rank":               "null",
 }
 
 var otherwiseHint = map[string]string{

@@ -116,19 +116,7 @@ func sameShape(have []int64, want []int) bool {
 func (f *Files) Tokenizer() (*tokenizer.Tokenizer, error) { return tokenizer.LoadFS(f.fsys) }
 
 // Template reads the chat template; template.ErrNone when the folder has none.
-func (f *Files) Template() (*template.Template, error) {
-	if f.Dir != "" {
-		return template.Load(f.Dir)
-	}
-	source, err := fs.ReadFile(f.fsys, "chat_template.jinja")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, template.ErrNone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read chat template: %w", err)
-	}
-	return template.Parse(string(source), nil)
-}
+func (f *Files) Template() (*template.Template, error) { return template.LoadFS(f.fsys) }
 
 // FS is the folder as a file system: tokenizer files, licence and model card lie there.
 func (f *Files) FS() fs.FS { return f.fsys }

@@ -279,6 +279,56 @@ func TestSaveRoundTrip(t *testing.T) {
 	}
 }
 
+// A bfloat16 checkpoint that is kept as it is stored is written as it was read.
+func TestSaveKeepsBFloat16(t *testing.T) {
+	m := loadModel(t, openDevice(t), "llama-gqa-bf16", LoadOptions{KeepDType: true})
+	dir := t.TempDir()
+	if err := m.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	f := openFiles(t, dir)
+	if f.DType() != "bfloat16" || f.Config.DType != "bfloat16" {
+		t.Errorf("saved as %s, config.json says %s", f.DType(), f.Config.DType)
+	}
+	original := openDump(t, "llama-gqa-bf16/model.safetensors")
+	for _, name := range original.set.Names() {
+		want, _ := original.set.Tensor(name)
+		got, _ := f.set.Tensor(name)
+		if len(want.Shape) == 2 && !slices.Equal(got.Data, want.Data) {
+			t.Errorf("%s changed", name)
+		}
+	}
+	if err := loadModel(t, m.dev, "llama-gqa", LoadOptions{NF4: true}).Save(t.TempDir()); !saysAll(err, "4 bits") {
+		t.Errorf("saving 4 bits: %v", err)
+	}
+}
+
+func TestTokenizerAndTemplateOfEmbeddedFiles(t *testing.T) {
+	for _, open := range []func() (*Files, error){
+		func() (*Files, error) { return Open(filepath.Join(refDir, "llama-gqa")) },
+		func() (*Files, error) { return OpenFS(os.DirFS(filepath.Join(refDir, "llama-gqa"))) },
+	} {
+		f, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := f.Tokenizer()
+		if err != nil || tok.EOS() != 2 {
+			t.Fatalf("tokenizer: %v", err)
+		}
+		tmpl, err := f.Template()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := tmpl.Render([]byte(`{"messages":[{"role":"user","content":"hi"}]}`)); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func sameFile(t *testing.T, a, b string) {
 	t.Helper()
 	x, err := os.ReadFile(a)

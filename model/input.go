@@ -82,8 +82,9 @@ func clipInts(v []int32) []int32 { return v[:min(len(v), 8)] }
 func (in Input) spans() []compute.Span {
 	spans := make([]compute.Span, 0, len(in.Seqs)-1)
 	for s := range len(in.Seqs) - 1 {
-		start, n := int(in.Seqs[s]), int(in.Seqs[s+1]-in.Seqs[s])
-		spans = append(spans, compute.Span{QStart: start, QLen: n, KStart: start, KLen: n})
+		if start, n := int(in.Seqs[s]), int(in.Seqs[s+1]-in.Seqs[s]); n > 0 {
+			spans = append(spans, compute.Span{QStart: start, QLen: n, KStart: start, KLen: n})
+		}
 	}
 	return spans
 }

@@ -212,6 +212,7 @@ func TestPackedEqualsSeparate(t *testing.T) {
 			t.Errorf("%s: off by %g", p.Name, w)
 		}
 	}
+	in.Seqs = append([]int32{0, 0}, append(in.Seqs[1:], in.Seqs[len(in.Seqs)-1])...) // empty sequences change nothing
 	scored, err := m.LogProbs(in)
 	if err != nil {
 		t.Fatal(err)

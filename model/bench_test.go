@@ -1,0 +1,85 @@
+package model
+
+import (
+	"context"
+	"testing"
+)
+
+// benchConfig is the llama of 60 M weights that `lathe bench train` uses.
+func benchConfig() Config {
+	c := randomConfig()
+	c.Hidden, c.Layers, c.Heads, c.KVHeads, c.HeadDim, c.Intermediate, c.Vocab = 640, 10, 10, 10, 64, 1728, 8192
+	c.ContextLength, c.InitStd = 1024, 0.02
+	return c
+}
+
+func benchModel(b *testing.B, o LoadOptions) *Model {
+	b.Helper()
+	dev := openDevice(b)
+	m, err := NewRandomWith(dev, benchConfig(), 1, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(m.Free)
+	a, err := NewLoRA(m, LoRAConfig{R: 16, Alpha: 32, TargetModules: TargetModules{Regex: AllLinear}}, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(a.Free)
+	return m.With(a)
+}
+
+func benchInput() Input {
+	in := randomInput(512, 512, 512, 512)
+	for i := range in.Tokens {
+		in.Tokens[i] = int32(i*7919) & 8191
+		in.Labels[i] = int32(i*104729) & 8191
+	}
+	return in
+}
+
+func BenchmarkStep(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		o    LoadOptions
+	}{{"float32", LoadOptions{}}, {"nf4", LoadOptions{NF4: true, DoubleQuant: true}}} {
+		b.Run(c.name, func(b *testing.B) {
+			m, in := benchModel(b, c.o), benchInput()
+			for b.Loop() {
+				if _, err := m.ForwardBackward(in, StepOptions{GradScale: 1.0 / 2048}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			n := float64(len(in.Tokens)) * float64(b.N)
+			b.ReportMetric(n/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}
+
+func BenchmarkForward(b *testing.B) {
+	m, in := benchModel(b, LoadOptions{}), benchInput()
+	for b.Loop() {
+		if _, err := m.LogProbs(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkGenerate(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		o    LoadOptions
+	}{{"float32", LoadOptions{}}, {"nf4", LoadOptions{NF4: true, DoubleQuant: true}}} {
+		b.Run(c.name, func(b *testing.B) {
+			m := benchModel(b, c.o)
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := m.Generate(context.Background(), []int32{1, 2, 3}, GenerateOptions{MaxNewTokens: 64, IgnoreEOS: true}, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(r.TokensPerSecond, "tokens/s")
+			}
+		})
+	}
+}
