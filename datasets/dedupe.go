@@ -3,6 +3,7 @@ package datasets
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -219,20 +220,24 @@ func (f *File) copyKept(ctx context.Context, w *rowWriter, keep func(int) bool) 
 			continue
 		}
 		if array {
-			w.WriteString(before) // a bufio.Writer keeps its first error
+			if _, err := w.WriteString(before); err != nil {
+				return err
+			}
 			before = ",\n"
 		}
 		if err := f.copyRow(w, i, !array); err != nil {
 			return err
 		}
 	}
-	if array {
-		if before == "[\n" {
-			w.WriteString("[")
-		}
-		w.WriteString("\n]\n")
+	if !array {
+		return nil
 	}
-	return nil
+	end := "\n]\n"
+	if before == "[\n" { // nothing was kept
+		end = "[]\n"
+	}
+	_, err := w.WriteString(end)
+	return err
 }
 
 // copyRow writes one row, and with end the line end that it has.
@@ -251,7 +256,7 @@ func (f *File) copyRow(w *rowWriter, i int, end bool) error {
 	}
 	line := make([]byte, int(e.size)+2)
 	n, err := f.content.ReadAt(line, e.start)
-	if err != nil && err != io.EOF || n < int(e.size) {
+	if err != nil && !errors.Is(err, io.EOF) || n < int(e.size) {
 		return fmt.Errorf("read row %d of %s: %w", i, f.path, err)
 	}
 	line = line[:n]

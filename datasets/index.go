@@ -33,7 +33,7 @@ func (f *File) begin() (io.Reader, error) {
 	}
 	var head [8]byte
 	n, err := f.source.ReadAt(head[:], 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if name, mend := foreign(head[:n], f.path); name != "" {
@@ -57,7 +57,7 @@ func (f *File) decompress(from io.Reader) (io.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary file to decompress into: %w", err)
 	}
-	os.Remove(scratch.Name()) // it lives as long as it is open
+	_ = os.Remove(scratch.Name()) // it lives as long as it is open
 	f.content = scratch
 	return io.TeeReader(unzipped, scratch), nil
 }
@@ -155,7 +155,7 @@ func (x *indexer) run(from io.Reader) error {
 		if err == nil {
 			continue
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			return x.broken(err)
 		}
 		err = x.scan.end(x)

@@ -57,7 +57,7 @@ func (d *document) parse(raw []byte) error {
 			break
 		}
 	}
-	if _, err := d.decoder.ReadToken(); err != io.EOF {
+	if _, err := d.decoder.ReadToken(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("at byte %d: there is more after the end of the JSON value", d.decoder.InputOffset()+1)
 	}
 	return nil

@@ -2,6 +2,7 @@ package datasets
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -284,7 +285,7 @@ func (l *linter) encodeError(err error) {
 		code = CodeDataType
 	}
 	reason := err.Error()
-	if row, ok := err.(*RowError); ok {
+	if row := (*RowError)(nil); errors.As(err, &row) {
 		reason = row.Reason
 	}
 	l.whole(code, [2]int{}, "%s", reason)

@@ -22,8 +22,10 @@ func (w *rowWriter) row(r Row) error {
 	if err != nil {
 		return err
 	}
-	w.Write(raw)
-	return w.WriteByte('\n') // a bufio.Writer keeps its first error
+	if _, err := w.Write(raw); err != nil {
+		return err
+	}
+	return w.WriteByte('\n')
 }
 
 // writeFile writes path whole or not at all: under a temporary name beside it,
@@ -45,7 +47,7 @@ func writeFile(path, input string, write func(*rowWriter) error) (err error) {
 	defer func() {
 		if err != nil {
 			file.Close()
-			os.Remove(file.Name())
+			_ = os.Remove(file.Name())
 		}
 	}()
 	w := &rowWriter{bufio.NewWriterSize(file, 1<<20)}
