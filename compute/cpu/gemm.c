@@ -8,6 +8,12 @@
 enum {
     GEMM_KS = 4096,            // depth of one pass over C; as GEMM_KC it decides bits
     GEMM_MC = 140,             // rows of A in one task: with GEMM_KC they fill a fifth of the second-level cache
+    GEMM_PACK_GROUP = 8,       // panels that one task packs
+    GEMM_SIDE_BY_SIDE = 16,    // depth at a time of panels that are packed side by side
+    GEMM_AHEAD_PACKED = 8,     // rows of B that are fetched before their use, where they follow each other in memory
+    GEMM_AHEAD_ROWS = 24,      // and where each is somewhere else
+    GEMV_PIECE = 16,           // columns of C
+    GEMM_NARROW = 16,          // up to so many columns (LoRA's r) are computed as rows, which fill the vectors
     GEMM_NB = 256,             // columns of B that a task keeps in the second-level cache
     GEMM_SHARED = 2 << 20,     // floats of packed operand shared by all threads (8 MiB)
     GEMM_PRIVATE = GEMM_MC * (GEMM_KC + GEMM_PANEL_SLACK) + 1024, // floats of each worker
@@ -34,13 +40,19 @@ typedef struct {
     int mr;              // height of the panels of A, the last one may be lower
     int64_t a_panels, b_panels;
     int64_t a_group, b_group; // panels of A and B in one task
-    int64_t b_groups;
+    int64_t b_groups, pack_group;
     float *shared, *private_;
     int share_a; // which operand is packed beforehand
 } gemm_job;
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// group_size cuts panels into about `wanted` groups of at most `most`.
+static int64_t group_size(int64_t panels, int64_t wanted, int64_t most) {
+    int64_t size = div_up(panels, wanted < 1 ? 1 : wanted);
+    return size > most ? most : size;
+}
 
 // pack_depth packs depth [k0,k0+kc) of an operand followed by its extension.
 static void pack_depth(const gemm_job *j, float *dst, int stride, int is_a, int64_t lane0, int lanes, int64_t k0, int64_t kc) {
@@ -70,76 +82,124 @@ static void pack_b(const gemm_job *j, float *dst, int64_t panel, int64_t k, int6
     pack_depth(j, dst, b_width(j, panel), 0, j->n0 + panel * j->kernels->nr, b_cols(j, panel), j->k0 + k, kc);
 }
 
-// The shared operand lies panel after panel, each over the whole depth of the pass.
-static float *shared_panel(const gemm_job *j, int64_t panel) {
-    return j->shared + panel * (j->share_a ? j->mr * j->k + GEMM_PANEL_SLACK : j->kernels->nr * j->k);
+// pack_panels packs panels [p0,p1), `stride` floats apart. Where lanes are contiguous in memory, one row of the operand feeds
+// all panels: they are packed side by side, or every cache line would be fetched for each of them.
+static void pack_panels(const gemm_job *j, int is_a, float *dst, int64_t stride, int64_t p0, int64_t p1, int64_t k, int64_t kc) {
+    const int contiguous = is_a ? j->g->a.rs == 1 : j->g->b.cs == 1;
+    const int64_t step = contiguous && p1 - p0 > 1 ? GEMM_SIDE_BY_SIDE : kc;
+    for (int64_t at = 0; at < kc; at += step)
+        for (int64_t p = p0; p < p1; p++) {
+            float *panel = dst + (p - p0) * stride;
+            if (is_a)
+                pack_a(j, panel + at * a_rows(j, p), p, k + at, min64(step, kc - at));
+            else
+                pack_b(j, panel + at * b_width(j, p), p, k + at, min64(step, kc - at));
+        }
 }
+
+// The shared operand lies panel after panel, each over the whole depth of the pass.
+static int64_t shared_stride(const gemm_job *j) {
+    return j->share_a ? j->mr * j->k + GEMM_PANEL_SLACK : j->kernels->nr * j->k;
+}
+static float *shared_panel(const gemm_job *j, int64_t panel) { return j->shared + panel * shared_stride(j); }
 
 static void pack_shared(void *arg, int index, int worker) {
     (void)worker;
     const gemm_job *j = arg;
-    (j->share_a ? pack_a : pack_b)(j, shared_panel(j, index), index, 0, j->k);
+    const int64_t panels = j->share_a ? j->a_panels : j->b_panels, p0 = index * j->pack_group;
+    pack_panels(j, j->share_a, shared_panel(j, p0), shared_stride(j), p0, min64(p0 + j->pack_group, panels), 0, j->k);
 }
 
-static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64_t kc, const float *a, const float *b) {
+static void pack_shared_operand(gemm_job *j) {
+    const int64_t panels = j->share_a ? j->a_panels : j->b_panels;
+    j->pack_group = group_size(panels, 2 * lathe_threads(), GEMM_PACK_GROUP);
+    lathe_parallel((int)div_up(panels, j->pack_group), pack_shared, j);
+}
+
+// store_transposed adds a tile of sums to a C that is stored [n,m].
+static void store_transposed(const lathe_gemm_args *g, const float *sums, int64_t row, int64_t col, int rows, int cols, int first) {
+    for (int j = 0; j < cols; j++) {
+        float *c = g->c + (col + j) * g->ldc + row;
+        for (int i = 0; i < rows; i++) {
+            float v = sums[i * GEMM_MAX_NR + j];
+            if (first && g->bias)
+                v += g->bias[row + i];
+            c[i] = !first || g->accumulate ? c[i] + v : v;
+        }
+    }
+}
+
+// multiply computes one tile; ldb is 0 where b is a packed panel.
+static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64_t kc, const float *a, const float *b,
+                     int64_t ldb) {
     const lathe_gemm_args *g = j->g;
     const int first = j->k0 + k == 0;
-    const int64_t col = j->n0 + pb * j->kernels->nr;
-    const gemm_tile t = {
-        .c = g->c + pa * j->mr * g->ldc + col,
-        .ldc = g->ldc,
-        .rows = a_rows(j, pa),
-        .cols = b_cols(j, pb),
-        .bias = first && g->bias ? g->bias + col : NULL,
-        .add = !first || g->accumulate,
-    };
-    j->kernels->tile(&t, kc, a, b);
+    const int64_t row = pa * j->mr, col = j->n0 + pb * j->kernels->nr;
+    const int ahead = ldb ? GEMM_AHEAD_ROWS : GEMM_AHEAD_PACKED;
+    gemm_tile t = {.rows = a_rows(j, pa), .cols = b_cols(j, pb)};
+    if (!ldb)
+        ldb = b_width(j, pb);
+    if (g->transpose_c) {
+        float sums[GEMM_MAX_MR * GEMM_MAX_NR];
+        t.c = sums;
+        t.ldc = GEMM_MAX_NR;
+        j->kernels->tile(&t, kc, a, b, ldb, ahead);
+        store_transposed(g, sums, row, col, t.rows, t.cols, first);
+        return;
+    }
+    t.c = g->c + row * g->ldc + col;
+    t.ldc = g->ldc;
+    t.bias = first && g->bias ? g->bias + col : NULL;
+    t.add = !first || g->accumulate;
+    j->kernels->tile(&t, kc, a, b, ldb, ahead);
 }
 
-// many_rows computes a block of C: B is packed already, A is packed as the block goes along, in strips of B that stay in the
-// second-level cache while each panel of A stays in the first.
+// many_rows computes a block of C: B is packed already, A is packed for each depth, and strips of B stay in the second-level
+// cache while each panel of A stays in the first.
 static void many_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
-    float *mine = j->private_ + (int64_t)worker * GEMM_PRIVATE;
+    float *a = j->private_ + (int64_t)worker * GEMM_PRIVATE;
     const int64_t a0 = index / j->b_groups * j->a_group, a1 = min64(a0 + j->a_group, j->a_panels);
     const int64_t b0 = index % j->b_groups * j->b_group, b1 = min64(b0 + j->b_group, j->b_panels);
-    const int64_t strip = GEMM_NB / j->kernels->nr;
+    const int64_t strip = GEMM_NB / j->kernels->nr, stride = j->mr * j->kc + GEMM_PANEL_SLACK;
     for (int64_t k = 0; k < j->k; k += j->kc) {
         const int64_t kc = min64(j->kc, j->k - k);
+        pack_panels(j, 1, a, stride, a0, a1, k, kc);
         for (int64_t s = b0; s < b1; s += strip)
-            for (int64_t pa = a0; pa < a1; pa++) {
-                float *a = mine + (pa - a0) * (j->mr * j->kc + GEMM_PANEL_SLACK);
-                if (s == b0)
-                    pack_a(j, a, pa, k, kc);
+            for (int64_t pa = a0; pa < a1; pa++)
                 for (int64_t pb = s; pb < min64(s + strip, b1); pb++)
-                    multiply(j, pa, pb, k, kc, a, shared_panel(j, pb) + k * b_width(j, pb));
-            }
+                    multiply(j, pa, pb, k, kc, a + (pa - a0) * stride, shared_panel(j, pb) + k * b_width(j, pb), 0);
     }
+}
+
+// in_place is the panel of B where it can be read as it lies: whole, float32, lanes contiguous, and hardly used again.
+static const float *in_place(const gemm_job *j, int64_t pb, int64_t k, int64_t kc) {
+    const lathe_matrix *b = &j->g->b;
+    const int64_t col = j->n0 + pb * j->kernels->nr;
+    if (b->type != LATHE_F32 || b->cs != 1 || j->a_panels > 2 || j->k0 + k + kc > j->g->k || b_cols(j, pb) != b_width(j, pb))
+        return NULL;
+    return (const float *)b->data + (j->k0 + k) * b->rs + col;
 }
 
 // few_rows computes a group of columns of C: A is packed already, each panel of B is packed just before its only use.
 static void few_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
-    float *b = j->private_ + (int64_t)worker * GEMM_PRIVATE;
+    float *packed = j->private_ + (int64_t)worker * GEMM_PRIVATE;
     const int64_t b0 = index * j->b_group, b1 = min64(b0 + j->b_group, j->b_panels);
     for (int64_t pb = b0; pb < b1; pb++)
         for (int64_t k = 0; k < j->k; k += j->kc) {
             const int64_t kc = min64(j->kc, j->k - k);
-            pack_b(j, b, pb, k, kc);
+            const float *b = in_place(j, pb, k, kc);
+            if (!b)
+                pack_b(j, packed, pb, k, kc);
             for (int64_t pa = 0; pa < j->a_panels; pa++)
-                multiply(j, pa, pb, k, kc, shared_panel(j, pa) + k * a_rows(j, pa), b);
+                multiply(j, pa, pb, k, kc, shared_panel(j, pa) + k * a_rows(j, pa), b ? b : packed, b ? j->g->b.rs : 0);
         }
-}
-
-// groups cuts panels into about `wanted` groups of at most `most`.
-static int64_t group_size(int64_t panels, int64_t wanted, int64_t most) {
-    int64_t size = div_up(panels, wanted < 1 ? 1 : wanted);
-    return size > most ? most : size;
 }
 
 static void run_few_rows(gemm_job *j) {
     j->share_a = 1;
-    lathe_parallel((int)j->a_panels, pack_shared, j);
+    pack_shared_operand(j);
     j->b_group = group_size(j->b_panels, 4 * lathe_threads(), j->b_panels);
     lathe_parallel((int)div_up(j->b_panels, j->b_group), few_rows, j);
 }
@@ -151,7 +211,7 @@ static void run_many_rows(gemm_job *j) {
     for (j->n0 = 0; j->n0 < j->g->n; j->n0 += step) {
         j->n = min64(step, j->g->n - j->n0);
         j->b_panels = div_up(j->n, nr);
-        lathe_parallel((int)j->b_panels, pack_shared, j);
+        pack_shared_operand(j);
         const int64_t a_groups = div_up(j->a_panels, GEMM_MC / j->mr);
         j->a_group = div_up(j->a_panels, a_groups);
         j->b_group = group_size(j->b_panels, div_up(tasks, a_groups), j->b_panels);
@@ -164,8 +224,9 @@ static void run_many_rows(gemm_job *j) {
 static void no_depth(const lathe_gemm_args *g) {
     for (int64_t i = 0; i < g->m; i++)
         for (int64_t n = 0; n < g->n; n++) {
-            float v = g->bias ? g->bias[n] : 0;
-            g->c[i * g->ldc + n] = g->accumulate ? g->c[i * g->ldc + n] + v : v;
+            float *c = g->c + (g->transpose_c ? n * g->ldc + i : i * g->ldc + n);
+            const float v = !g->bias ? 0 : g->bias[g->transpose_c ? i : n];
+            *c = g->accumulate ? *c + v : v;
         }
 }
 
@@ -179,12 +240,19 @@ typedef struct {
 static void gemv_task(void *arg, int index, int worker) {
     (void)worker;
     const gemv_job *j = arg;
-    const int64_t n0 = index * j->rows;
-    j->kernels->gemv(j->g, j->x, j->u, n0, min64(n0 + j->rows, j->g->n));
+    const int64_t end = min64((index + 1) * j->rows, j->g->n);
+    for (int64_t n = index * j->rows; n < end; n += GEMV_PIECE) // pieces that stay in cache for the second part of x
+        for (int64_t m = 0; m < j->g->m; m += GEMV_MAX_M) {
+            lathe_gemm_args part = *j->g;
+            part.m = min64(GEMV_MAX_M, j->g->m - m);
+            part.c += j->g->transpose_c ? m : m * part.ldc;
+            part.bias += j->g->bias && j->g->transpose_c ? m : 0;
+            j->kernels->gemv(&part, j->x + m * gemv_stride(part.k), j->u + m * gemv_stride(part.r), n, min64(n + GEMV_PIECE, end));
+        }
 }
 
 static int fits_gemv(const lathe_gemm_args *g) {
-    return g->m <= GEMV_MAX_M && g->b.rs == 1 && (g->r == 0 || (g->v.rs == 1 && g->v.type == LATHE_F32)) &&
+    return g->m <= 2 * GEMV_MAX_M && g->b.rs == 1 && (g->r == 0 || (g->v.rs == 1 && g->v.type == LATHE_F32)) &&
            g->m * (gemv_stride(g->k) + gemv_stride(g->r)) <= GEMM_SHARED;
 }
 
@@ -199,14 +267,39 @@ static void run_gemv(const lathe_gemm_args *g, const gemm_kernels *kernels, floa
     lathe_parallel((int)div_up(g->n, j.rows), gemv_task, &j);
 }
 
+static lathe_matrix transpose(lathe_matrix m) {
+    const int64_t rs = m.rs;
+    m.rs = m.cs;
+    m.cs = rs;
+    return m;
+}
+
+// transpose_product turns C = A·B into Cᵀ = Bᵀ·Aᵀ.
+static lathe_gemm_args transpose_product(const lathe_gemm_args *g) {
+    lathe_gemm_args t = *g;
+    t.m = g->n;
+    t.n = g->m;
+    t.a = transpose(g->b);
+    t.b = transpose(g->a);
+    t.u = transpose(g->v);
+    t.v = transpose(g->u);
+    t.transpose_c = !g->transpose_c;
+    return t;
+}
+
 void lathe_gemm(const lathe_gemm_args *g, void *scratch) {
     const gemm_kernels *kernels = gemm_kernels_in_use();
     const int64_t depth = g->k + g->r;
+    lathe_gemm_args transposed;
     if (g->m <= 0 || g->n <= 0)
         return;
     if (depth <= 0) {
         no_depth(g);
         return;
+    }
+    if (g->n <= GEMM_NARROW && g->n < g->m) {
+        transposed = transpose_product(g);
+        g = &transposed;
     }
     if (fits_gemv(g)) {
         run_gemv(g, kernels, scratch);

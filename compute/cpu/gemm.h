@@ -37,8 +37,9 @@ typedef struct {
     float ext;
     const float *bias; // [n], or NULL
     int accumulate;    // add to what C holds
-    float *c;          // [m,n], row stride ldc
+    float *c;          // [m,n], row stride ldc; [n,m] where transpose_c is set, and then bias is [m]
     int64_t ldc;
+    int transpose_c;
 } lathe_gemm_args;
 
 // lathe_gemm_scratch is the number of bytes of scratch that lathe_gemm needs with the present number of threads. The memory

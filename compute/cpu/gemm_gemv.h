@@ -41,33 +41,43 @@ TARGET static void gemv_x(float *dst, const lathe_matrix *a, int64_t m, int64_t 
 // its products, for more to the weights.
 INLINE void dot_nf4(vec acc[][GEMV_MAX_M], int rows, int ms, const lathe_matrix *b, int64_t n, const float *x, int64_t k) {
     const int64_t stride = gemv_stride(k), block = b->nf4.block;
-    const uint8_t *data = b->data;
+    const int shift = __builtin_ctzll((unsigned long long)block);
     for (int64_t j = 0; j < k; j += block) {
+        const uint8_t *w[4];
+        vec scale[4], sum[4];
 #pragma GCC unroll 4
         for (int i = 0; i < rows; i++) {
-            const uint8_t *w = data + ((n + i) * k + j) / 2;
-            const vec scale = v_set1(nf4_scale(&b->nf4, ((n + i) * k + j) / block));
-            __builtin_prefetch(w + 512);
-            vec sum = v_zero();
-            for (int64_t l = 0; l < block; l += 2 * VLEN) {
-                vec even, odd;
-                v_nf4(w + l / 2, &even, &odd);
-                if (ms == 1) {
-                    sum = v_fma(even, v_load(x + j + l), sum);
-                    sum = v_fma(odd, v_load(x + j + l + VLEN), sum);
-                    continue;
-                }
-                even = v_mul(even, scale);
-                odd = v_mul(odd, scale);
-#pragma GCC unroll 8
-                for (int m = 0; m < ms; m++) {
-                    acc[i][m] = v_fma(even, v_load(x + m * stride + j + l), acc[i][m]);
-                    acc[i][m] = v_fma(odd, v_load(x + m * stride + j + l + VLEN), acc[i][m]);
+            const int64_t e = (n + i) * k + j;
+            w[i] = (const uint8_t *)b->data + e / 2;
+            scale[i] = v_set1(nf4_scale(&b->nf4, e >> shift));
+            sum[i] = v_zero();
+            __builtin_prefetch(w[i] + rows * k / 2, 0, 2); // the same place of the next rows
+        }
+        for (int64_t l = 0; l < block; l += 2 * VLEN) {
+            vec even[4], odd[4];
+#pragma GCC unroll 4
+            for (int i = 0; i < rows; i++) {
+                v_nf4(w[i] + l / 2, &even[i], &odd[i]);
+                if (ms > 1) {
+                    even[i] = v_mul(even[i], scale[i]);
+                    odd[i] = v_mul(odd[i], scale[i]);
                 }
             }
-            if (ms == 1)
-                acc[i][0] = v_fma(sum, scale, acc[i][0]);
+#pragma GCC unroll 8
+            for (int m = 0; m < ms; m++) {
+                const vec xe = v_load(x + m * stride + j + l), xo = v_load(x + m * stride + j + l + VLEN);
+#pragma GCC unroll 4
+                for (int i = 0; i < rows; i++) {
+                    vec *to = ms > 1 ? &acc[i][m] : &sum[i];
+                    *to = v_fma(even[i], xe, *to);
+                    *to = v_fma(odd[i], xo, *to);
+                }
+            }
         }
+        if (ms == 1)
+#pragma GCC unroll 4
+            for (int i = 0; i < rows; i++)
+                acc[i][0] = v_fma(sum[i], scale[i], acc[i][0]);
     }
 }
 
@@ -132,9 +142,9 @@ INLINE void gemv_rows(const lathe_gemm_args *g, const float *x, const float *u, 
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
         for (int m = 0; m < ms; m++) {
-            float *c = g->c + m * g->ldc + n + i, sum = v_sum(acc[i][m]);
+            float *c = g->c + (g->transpose_c ? (n + i) * g->ldc + m : m * g->ldc + n + i), sum = v_sum(acc[i][m]);
             if (g->bias)
-                sum += g->bias[n + i];
+                sum += g->bias[g->transpose_c ? m : n + i];
             *c = g->accumulate ? *c + sum : sum;
         }
 }
@@ -147,15 +157,17 @@ INLINE void gemv_rows(const lathe_gemm_args *g, const float *x, const float *u, 
         for (; n0 < n1; n0++)                                                                                                \
             gemv_rows(g, x, u, n0, 1, M, TYPE);                                                                              \
     }
+// With 32 registers 16 sums, with 16 registers 8.
+#define GEMV_ROWS(M) (VLEN == 16 ? (M <= 4 ? 4 : 2) : (M <= 2 ? 4 : M <= 4 ? 2 : 1))
 #define DEFINE_GEMVS(NAME, TYPE)                                                                                             \
-    DEFINE_GEMV(NAME, TYPE, 1, 4)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 2, 4)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 3, 2)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 4, 2)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 5, 1)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 6, 1)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 7, 1)                                                                                            \
-    DEFINE_GEMV(NAME, TYPE, 8, 1)
+    DEFINE_GEMV(NAME, TYPE, 1, GEMV_ROWS(1))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 2, GEMV_ROWS(2))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 3, GEMV_ROWS(3))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 4, GEMV_ROWS(4))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 5, GEMV_ROWS(5))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 6, GEMV_ROWS(6))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 7, GEMV_ROWS(7))                                                                                 \
+    DEFINE_GEMV(NAME, TYPE, 8, GEMV_ROWS(8))
 DEFINE_GEMVS(f32, LATHE_F32)
 DEFINE_GEMVS(bf16, LATHE_BF16)
 DEFINE_GEMVS(f16, LATHE_F16)

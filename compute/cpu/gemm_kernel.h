@@ -161,7 +161,8 @@ INLINE void store_tile(const gemm_tile *t, int rows, int vecs, vec acc[][2]) {
 }
 
 // multiply_tile is the micro-kernel: an outer product of a column of A and a row of B for each k, sums in registers.
-INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int64_t kc, const float *a, const float *b) {
+INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int64_t kc, const float *a, const float *b, int64_t ldb,
+                          int ahead) {
     vec acc[MR][2];
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
@@ -170,14 +171,15 @@ INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int64_t kc, co
         for (int j = 0; j < vecs; j++)
             acc[i][j] = v_zero();
     }
+    const int64_t fetch = ahead * ldb;
     for (int64_t k = 0; k < kc; k++) {
         vec bv[2];
 #pragma GCC unroll 2
         for (int j = 0; j < vecs; j++)
             bv[j] = v_load(b + j * VLEN);
-        __builtin_prefetch(b + 8 * vecs * VLEN);
+        __builtin_prefetch(b + fetch);
         if (vecs * VLEN > 16)
-            __builtin_prefetch(b + 8 * vecs * VLEN + 16);
+            __builtin_prefetch(b + fetch + 16);
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++) {
             vec av = v_set1(a[i]);
@@ -186,26 +188,27 @@ INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int64_t kc, co
                 acc[i][j] = v_fma(av, bv[j], acc[i][j]);
         }
         a += rows;
-        b += vecs * VLEN;
+        b += ldb;
     }
     store_tile(t, rows, vecs, acc);
 }
 
 // One instance for each height, one and two vectors wide.
 #define DEFINE_TILE(ROWS, VECS)                                                                                              \
-    TARGET static void tile_##ROWS##_##VECS(const gemm_tile *t, int64_t kc, const float *a, const float *b) {                \
-        multiply_tile(t, ROWS, VECS, kc, a, b);                                                                              \
+    TARGET static void tile_##ROWS##_##VECS(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb,     \
+                                            int ahead) {                                                                     \
+        multiply_tile(t, ROWS, VECS, kc, a, b, ldb, ahead);                                                                  \
     }
 #define NAME_TILE(ROWS, VECS) tile_##ROWS##_##VECS
 DEFINE_TILES(DEFINE_TILE, 1)
 DEFINE_TILES(DEFINE_TILE, 2)
 
-static void tile(const gemm_tile *t, int64_t kc, const float *a, const float *b) {
-    static void (*const tiles[2][MR])(const gemm_tile *, int64_t, const float *, const float *) = {
+static void tile(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead) {
+    static void (*const tiles[2][MR])(const gemm_tile *, int64_t, const float *, const float *, int64_t, int) = {
         {TILES(NAME_TILE, 1)},
         {TILES(NAME_TILE, 2)},
     };
-    tiles[t->cols > VLEN][t->rows - 1](t, kc, a, b);
+    tiles[t->cols > VLEN][t->rows - 1](t, kc, a, b, ldb, ahead);
 }
 
 const gemm_kernels KERNELS = {

@@ -49,25 +49,22 @@ INLINE float half_to_float(uint16_t h) {
     return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
+#define EACH(f) ((vec){f(0), f(1), f(2), f(3)})
 INLINE vec v_load_bf16(const uint16_t *p) {
-    vec v;
-    for (int i = 0; i < VLEN; i++)
-        v[i] = from_bits((uint32_t)p[i] << 16);
-    return v;
+#define WIDEN(i) from_bits((uint32_t)p[i] << 16)
+    return EACH(WIDEN);
 }
 INLINE vec v_load_f16(const uint16_t *p) {
-    vec v;
-    for (int i = 0; i < VLEN; i++)
-        v[i] = half_to_float(p[i]);
-    return v;
+#define HALF(i) half_to_float(p[i])
+    return EACH(HALF);
 }
 
 // v_nf4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
 INLINE void v_nf4(const uint8_t *p, vec *even, vec *odd) {
-    for (int i = 0; i < VLEN; i++) {
-        (*even)[i] = lathe_nf4_code[p[i] >> 4];
-        (*odd)[i] = lathe_nf4_code[p[i] & 15];
-    }
+#define HIGH(i) lathe_nf4_code[p[i] >> 4]
+#define LOW(i) lathe_nf4_code[p[i] & 15]
+    *even = EACH(HIGH);
+    *odd = EACH(LOW);
 }
 
 // v_interleave returns a0 b0 a1 b1 … in two vectors.

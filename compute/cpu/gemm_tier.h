@@ -26,8 +26,9 @@ typedef struct {
 
 typedef struct {
     int mr, nr, vlen; // the largest tile; floats in a vector
-    // tile computes Σ_k a[k·rows+i]·b[k·width+j]; width is the panel's: vlen where cols ≤ vlen, else nr.
-    void (*tile)(const gemm_tile *t, int64_t kc, const float *a, const float *b);
+    // tile computes Σ_k a[k·rows+i]·b[k·ldb+j] for j < width, which is vlen where cols ≤ vlen, else nr; it fetches b `ahead`
+    // rows before their use.
+    void (*tile)(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead);
     // pack writes dst[k·stride+l] = scale·m[lane0+l, k0+k] for l < lanes, k < kc, where m's lane stride is ls and its depth
     // stride is ds. Up to the next whole vector of lanes the content is undefined.
     void (*pack)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
