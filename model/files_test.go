@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"math"
@@ -194,6 +195,33 @@ func TestDamagedWeights(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "nowhere")); !saysAll(err, "nowhere") {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+func TestFirstNonFinite(t *testing.T) {
+	for dtype, bits := range map[safetensors.DType]struct{ nan, inf, finite []byte }{
+		safetensors.F64:  {[]byte{1, 0, 0, 0, 0, 0, 0xf0, 0x7f}, []byte{0, 0, 0, 0, 0, 0, 0xf0, 0xff}, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xef, 0xff}},
+		safetensors.F32:  {[]byte{1, 0, 0x80, 0x7f}, []byte{0, 0, 0x80, 0xff}, []byte{0xff, 0xff, 0x7f, 0xff}},
+		safetensors.BF16: {[]byte{0x81, 0xff}, []byte{0x80, 0x7f}, []byte{0x7f, 0xff}},
+		safetensors.F16:  {[]byte{1, 0xfc}, []byte{0, 0x7c}, []byte{0xff, 0xfb}},
+	} {
+		size := len(bits.nan)
+		for n := 1; n < 12; n++ {
+			data := bytes.Repeat(bits.finite, n)
+			if i := firstNonFinite(safetensors.Tensor{DType: dtype, Data: data}); i != -1 {
+				t.Errorf("%s: element %d of %d finite ones is none", dtype, i, n)
+			}
+			for _, bad := range [][]byte{bits.nan, bits.inf} {
+				for at := range n {
+					x := bytes.Clone(data)
+					copy(x[at*size:], bad)
+					copy(x[(n-1)*size:], bad)
+					if i := firstNonFinite(safetensors.Tensor{DType: dtype, Data: x}); i != at {
+						t.Errorf("%s: found element %d of %d, want %d", dtype, i, n, at)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -102,31 +102,36 @@ func (b *base) quantize(w compute.Weight, staged compute.Buffer) error {
 	return b.dev.Sync()
 }
 
-// firstNonFinite is the index of the first NaN or infinity, -1 when there is none: all bits of the exponent are set.
+// exponents are, for each type, the exponent bits of the elements in eight bytes, and one in the lowest of them: where all
+// exponent bits are set (NaN, infinity), adding it carries into the sign's place.
+var exponents = map[safetensors.DType]struct {
+	mask, one, sign uint64
+	size            int
+}{
+	safetensors.F64:  {0x7ff0000000000000, 0x0010000000000000, 0x8000000000000000, 8},
+	safetensors.F32:  {0x7f8000007f800000, 0x0080000000800000, 0x8000000080000000, 4},
+	safetensors.BF16: {0x7f807f807f807f80, 0x0080008000800080, 0x8000800080008000, 2},
+	safetensors.F16:  {0x7c007c007c007c00, 0x0400040004000400, 0x8000800080008000, 2},
+}
+
+// firstNonFinite is the index of the first NaN or infinity, -1 when there is none.
 func firstNonFinite(t safetensors.Tensor) int {
-	switch t.DType {
-	case safetensors.F32:
-		for i := 0; i+4 <= len(t.Data); i += 4 {
-			if binary.LittleEndian.Uint32(t.Data[i:])&0x7f800000 == 0x7f800000 {
-				return i / 4
-			}
+	e, ok := exponents[t.DType]
+	if !ok {
+		return -1
+	}
+	bad := func(x uint64) bool { return (x&e.mask+e.one)&e.sign != 0 }
+	at := 0
+	for ; at+8 <= len(t.Data); at += 8 {
+		if bad(binary.LittleEndian.Uint64(t.Data[at:])) {
+			break
 		}
-	case safetensors.BF16, safetensors.F16:
-		mask := uint16(0x7f80)
-		if t.DType == safetensors.F16 {
-			mask = 0x7c00
-		}
-		for i := 0; i+2 <= len(t.Data); i += 2 {
-			if binary.LittleEndian.Uint16(t.Data[i:])&mask == mask {
-				return i / 2
-			}
-		}
-	case safetensors.F64:
-		const mask = 0x7ff0000000000000
-		for i := 0; i+8 <= len(t.Data); i += 8 {
-			if binary.LittleEndian.Uint64(t.Data[i:])&mask == mask {
-				return i / 8
-			}
+	}
+	for ; at+e.size <= len(t.Data); at += e.size {
+		var last [8]byte
+		copy(last[:], t.Data[at:at+e.size])
+		if bad(binary.LittleEndian.Uint64(last[:])) {
+			return at / e.size
 		}
 	}
 	return -1

@@ -181,7 +181,7 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	}
 	p.Base = took()
 	if o.LoRA != nil {
-		a, err := NewLoRA(m, *o.LoRA, 0)
+		a, err := newAdapter(m, *o.LoRA)
 		if err != nil {
 			return p, fmt.Errorf("plan memory: %w", err)
 		}
