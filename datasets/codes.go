@@ -16,6 +16,7 @@ const (
 	CodeMergedInstruction       = "merged_instruction"
 	CodeNAOutput                = "na_output"
 	CodeDuplicateExact          = "duplicate_exact"
+	CodeDuplicateNear           = "duplicate_near"
 	CodeDuplicateKey            = "duplicate_key"
 	CodeRoleAlternation         = "role_alternation"
 	CodeControlCharacter        = "control_character"
@@ -68,6 +69,7 @@ var Rules = []Rule{
 	{CodeMergedInstruction, LevelWarn, "Several examples were merged in one: an output holds the next instruction, or an instruction its input and output."},
 	{CodeNAOutput, LevelWarn, "The answer is a placeholder such as N/A."},
 	{CodeDuplicateExact, LevelWarn, "The same example stands in an earlier row. `lathe data dedupe` removes it."},
+	{CodeDuplicateNear, LevelWarn, "Nearly the same example stands in an earlier row (MinHash). `lathe data dedupe` removes it."},
 	{CodeRoleAlternation, LevelWarn, "User and assistant do not take turns: some chat templates refuse that, others render it in an unseen way."},
 	{CodeControlCharacter, LevelWarn, "The text has a control character."},
 	{CodeZeroWidth, LevelWarn, "The text has an invisible character."},

@@ -63,20 +63,23 @@ func Dedupe(ctx context.Context, f *File, path string, o DedupeOptions) (Deduped
 // FindDuplicates lists the rows of f that repeat an earlier row, in order. Near
 // duplicates of one another are a group, of which the first row stays.
 func FindDuplicates(ctx context.Context, f *File, o DedupeOptions) ([]Duplicate, []Unreadable, error) {
-	g := grouping{file: f, first: map[uint64]int32{}}
-	for b := range g.buckets {
-		g.buckets[b] = map[uint64]int32{}
-	}
-	seed := maphash.MakeSeed()
+	g, seed := newGrouping(), maphash.MakeSeed()
+	var unreadable []Unreadable
 	newWork := func() func(*Row) rowPrint {
 		l := &linter{lintShared: &lintShared{seed: seed}}
-		var m minHasher
-		return func(r *Row) rowPrint { return l.print(r, &m, !o.ExactOnly) }
+		return func(r *Row) rowPrint { return l.print(r, !o.ExactOnly) }
 	}
-	if err := each(ctx, f, o.Workers, newWork, g.add); err != nil {
+	err := each(ctx, f, o.Workers, newWork, func(p rowPrint) error {
+		if p.problem != "" {
+			unreadable = append(unreadable, Unreadable{Line: p.line, Row: p.row, Reason: p.problem})
+		}
+		g.see(p.content, p.signature, p.signed)
+		return nil
+	})
+	if err != nil {
 		return nil, nil, err
 	}
-	return g.duplicates(), g.unreadable, f.Wait(ctx)
+	return g.duplicates(), unreadable, f.Wait(ctx)
 }
 
 // rowPrint is what is compared of a row.
@@ -89,7 +92,7 @@ type rowPrint struct {
 }
 
 // print makes a row's hashes.
-func (l *linter) print(r *Row, m *minHasher, near bool) rowPrint {
+func (l *linter) print(r *Row, near bool) rowPrint {
 	l.at, l.respelt = r, true
 	l.parts = r.detect(&l.d)
 	p := rowPrint{line: r.Line, row: r.Index, problem: r.Problem}
@@ -102,7 +105,7 @@ func (l *linter) print(r *Row, m *minHasher, near bool) rowPrint {
 		p.content = l.contentHash()
 	}
 	if near && l.parts.format != FormatInputIDs {
-		p.signature, p.signed = m.sign(l.trainedTexts()...)
+		p.signature, p.signed = l.minHash.sign(l.trainedTexts()...)
 	}
 	return p
 }
@@ -141,40 +144,48 @@ func (l *linter) spoken(texts []string, list int32) []string {
 
 // grouping finds which rows belong together.
 type grouping struct {
-	file       *File
-	first      map[uint64]int32 // exact content to its first row
-	buckets    [hashBuckets]map[uint64]int32
-	parent     []int32 // of near duplicates: a union-find forest, roots are first rows
-	exact      []Duplicate
-	unreadable []Unreadable
+	first   map[uint64]int32 // exact content to its first row
+	buckets [hashBuckets]map[uint64]int32
+	parent  []int32 // of near duplicates: a union-find forest, roots are first rows
+	exact   []Duplicate
 }
 
-func (g *grouping) add(p rowPrint) error {
+func newGrouping() grouping {
+	g := grouping{first: map[uint64]int32{}}
+	for b := range g.buckets {
+		g.buckets[b] = map[uint64]int32{}
+	}
+	return g
+}
+
+// see takes the next row, content 0 for one that is not compared, and returns an
+// earlier row that it repeats, or -1.
+func (g *grouping) see(content uint64, s signature, signed bool) (of int, near bool) {
 	row := int32(len(g.parent))
 	g.parent = append(g.parent, row)
-	if p.problem != "" {
-		g.unreadable = append(g.unreadable, Unreadable{Line: p.line, Row: p.row, Reason: p.problem})
-		return nil
+	if content == 0 {
+		return -1, false
 	}
-	if p.content != 0 {
-		if first, ok := g.first[p.content]; ok {
-			g.exact = append(g.exact, Duplicate{Row: int(row), Of: int(first)})
-			g.parent[row] = none // it is gone: nothing is near to it
-			return nil
-		}
-		g.first[p.content] = row
+	if first, ok := g.first[content]; ok {
+		g.exact = append(g.exact, Duplicate{Row: int(row), Of: int(first)})
+		g.parent[row] = none // it is gone: nothing is near to it
+		return int(first), false
 	}
-	if !p.signed {
-		return nil
+	g.first[content] = row
+	if !signed {
+		return -1, false
 	}
-	for b, hash := range p.signature {
+	for b, hash := range s {
 		if other, ok := g.buckets[b][hash]; ok {
 			g.join(other, row)
 		} else {
 			g.buckets[b][hash] = row
 		}
 	}
-	return nil
+	if root := g.root(row); root != row {
+		return int(root), true
+	}
+	return -1, false
 }
 
 // root returns the first row of a row's group.

@@ -20,6 +20,8 @@ type LintOptions struct {
 	// By names a field whose values are counted as classes (class_imbalance);
 	// dots lead into objects.
 	By string
+	// Near looks for near duplicates too, which takes several times as long.
+	Near bool
 	// Workers is how many goroutines check rows; 0 is one per CPU.
 	Workers int
 	// Progress, when set, is called now and then from one goroutine.
@@ -78,7 +80,7 @@ type Summary struct {
 // reading on.
 func Lint(ctx context.Context, f *File, o LintOptions, yield func(Finding)) (Summary, error) {
 	w := &lintFile{
-		file: f, options: o, yield: yield, seen: map[uint64]int32{},
+		file: f, options: o, yield: yield, repeats: newGrouping(),
 		summary: Summary{File: f.Path(), Codes: map[string]int{}, Formats: map[Format]int{}},
 	}
 	shared := newLintShared(o)
@@ -109,6 +111,8 @@ type rowReport struct {
 	format    Format
 	findings  []Finding
 	content   uint64 // hash of what the row trains; 0: not to be compared
+	signature signature
+	signed    bool
 	class     string
 	hasClass  bool
 
@@ -124,8 +128,8 @@ type lintFile struct {
 	yield   func(Finding)
 	summary Summary
 
-	formats      []Format         // of each row
-	seen         map[uint64]int32 // content hash to first row
+	formats      []Format // of each row
+	repeats      grouping
 	encoded      int
 	firstEncoded [2]int // line and row
 	eosTrained   bool
@@ -163,12 +167,12 @@ func (w *lintFile) collect(r rowReport) error {
 		f := w.at(r.line, r.row, CodeTemplateError, "the model has no chat template, and rows of messages need one (reported once for the file)")
 		w.report(f)
 	}
-	if r.content != 0 {
-		if first, ok := w.seen[r.content]; ok {
-			w.report(w.at(r.line, r.row, CodeDuplicateExact, fmt.Sprintf("the same as row %d on line %d", first, w.line(int(first)))))
-		} else {
-			w.seen[r.content] = int32(r.row)
-		}
+	switch first, near := w.repeats.see(r.content, r.signature, r.signed); {
+	case first < 0:
+	case near:
+		w.report(w.at(r.line, r.row, CodeDuplicateNear, fmt.Sprintf("nearly the same as row %d on line %d", first, w.line(first))))
+	default:
+		w.report(w.at(r.line, r.row, CodeDuplicateExact, fmt.Sprintf("the same as row %d on line %d", first, w.line(first))))
 	}
 	if r.hasClass {
 		if w.summary.Classes == nil {

@@ -216,6 +216,21 @@ func TestLintWholeFile(t *testing.T) {
 	}
 }
 
+func TestLintFindsNearDuplicates(t *testing.T) {
+	content := `{"text":"Our shop takes back what you bought within thirty days."}
+{"text":"It opens at nine."}
+{"text":"our shop takes back what you bought within 30 thirty days!"}
+{"text":"Our Shop takes back what you bought, within thirty days."}
+`
+	findings, _ := lint(t, "a.jsonl", content, LintOptions{Near: true})
+	if len(findings) != 1 || findings[0].Code != CodeDuplicateNear || findings[0].Row != 3 || !strings.Contains(findings[0].Message, "row 0") {
+		t.Errorf("%+v", findings)
+	}
+	if findings, _ := lint(t, "a.jsonl", content, LintOptions{}); len(findings) != 0 {
+		t.Errorf("not asked for: %+v", findings)
+	}
+}
+
 func TestLintTokens(t *testing.T) {
 	o := LintOptions{Tokenizer: fakeTokenizer{}, Renderer: fakeTemplate{}, MaxSeqLength: 30}
 	rows := []struct {

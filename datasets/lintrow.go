@@ -18,6 +18,8 @@ type linter struct {
 	out   rowReport
 	told  map[string]bool // codes reported for the value in hand
 	turns []turn
+
+	minHash minHasher
 	// respelt says that the row has escapes with more than one spelling.
 	respelt bool
 }
@@ -38,6 +40,9 @@ func (l *linter) row(r *Row) rowReport {
 	l.walk(0)
 	l.structure()
 	l.out.content = l.contentHash()
+	if l.options.Near && l.parts.format != FormatInputIDs {
+		l.out.signature, l.out.signed = l.minHash.sign(l.trainedTexts()...)
+	}
 	if l.options.By != "" {
 		l.out.class, l.out.hasClass = l.classOf(l.options.By), true
 	}
