@@ -12,6 +12,9 @@ import (
 // maxNesting bounds how deep expressions and statements nest, below minijinja's own limit of 150.
 const maxNesting = 100
 
+// maxOperands bounds the arguments of one rewritten call, below minijinja's own limit of 2000.
+const maxOperands = 200
+
 // exprParser reads an expression by Jinja2's grammar and writes it as calls of this package's functions.
 type exprParser struct {
 	rw    *rewriter
@@ -223,7 +226,7 @@ func (p *exprParser) leftAssociative(ops map[string]string, operand func() (stri
 	for p.peek().kind == tokOp && ops[p.peek().text] != "" {
 		op := p.peek().text
 		args := []string{e}
-		for p.peek().kind == tokOp && p.skip(op) {
+		for len(args) < maxOperands && p.peek().kind == tokOp && p.skip(op) {
 			right, err := operand()
 			if err != nil {
 				return "", err

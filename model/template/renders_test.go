@@ -64,3 +64,48 @@ func TestSharedRenders(t *testing.T) {
 	}
 	t.Logf("%d of %d renders as Python's", passed, len(shared.Renders))
 }
+
+// noText lists templates that print nothing of a content that is a plain text, as these conversations have it.
+var noText = map[string]string{"trl__idefics3.jinja": "takes lists of content parts only"}
+
+// TestSharedSpans: in every real template the assistant's turns hold what the assistant said and nothing that the
+// user said.
+func TestSharedSpans(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(sharedTemplates, "renders.json"))
+	if err != nil {
+		t.Skipf("skipped: the shared chat templates are not beside this checkout (%v)", err)
+	}
+	var shared struct {
+		Conversations map[string]jsontext.Value `json:"conversations"`
+		Renders       map[string]struct {
+			OK bool `json:"ok"`
+		} `json:"renders"`
+	}
+	if err := json.Unmarshal(raw, &shared); err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{"A": "Hi there", "B": "Hi\n\nthere"}
+	heard := map[string]string{"A": "<you>", "B": "Héllo"}
+	for key, want := range shared.Renders {
+		file, conversation, _ := strings.Cut(key, "|")
+		if !want.OK || said[conversation] == "" || noText[file] != "" {
+			continue
+		}
+		source, err := os.ReadFile(filepath.Join(sharedTemplates, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tmpl, err := Parse(string(source), map[string]any{"bos_token": "<s>", "eos_token": "</s>"})
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		text, spans, err := tmpl.Render(shared.Conversations[conversation])
+		if err != nil || len(spans) != 1 {
+			t.Errorf("%s: %d spans, %v", key, len(spans), err)
+			continue
+		}
+		if turn := text[spans[0][0]:spans[0][1]]; strings.Count(turn, said[conversation]) != 1 || strings.Contains(turn, heard[conversation]) {
+			t.Errorf("%s: the assistant's turn is %q", key, turn)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 
 // Limits of one rendering. A template comes from the model's folder and is not trusted.
 const (
-	maxStatements = 5_000_000 // statements executed
+	maxStatements = 2_000_000 // statements executed
 	maxWork       = 512 << 20 // bytes of text and values made
 	maxRange      = 100_000   // length of a range, Jinja2's own limit
 )
@@ -238,8 +238,9 @@ func mark(_ *run, args []val, _ map[string]val) (val, error) {
 	return value.FromString(endMark), nil
 }
 
-// newEnvironment is what a rewritten template runs in: nothing but the functions above.
-func newEnvironment(constants []val) *minijinja.Environment {
+// newEnvironment is what a rewritten template runs in: nothing but the functions above. With debug an error says where
+// it happened, at some cost for each expression.
+func newEnvironment(constants []val, debug bool) *minijinja.Environment {
 	env := minijinja.EmptyEnvironment()
 	for name, f := range functions {
 		env.AddFunction(name, func(state *minijinja.State, args []val, kw map[string]val) (val, error) {
@@ -247,9 +248,18 @@ func newEnvironment(constants []val) *minijinja.Environment {
 			if err := r.spend(8); err != nil {
 				return val{}, err
 			}
-			return f(r, args, kw)
+			v, err := f(r, args, kw)
+			var raised *Raised
+			if debug && err != nil && !errors.As(err, &raised) {
+				var located *minijinja.Error
+				if !errors.As(err, &located) { // minijinja locates its own errors only
+					err = minijinja.NewError(minijinja.ErrInvalidOperation, err.Error())
+				}
+			}
+			return v, err
 		})
 	}
+	env.SetDebug(debug)
 	for i, c := range constants {
 		env.AddGlobal(fmt.Sprintf("%s%d", constantPrefix, i), c)
 	}
@@ -268,9 +278,14 @@ func newEnvironment(constants []val) *minijinja.Environment {
 }
 
 // execute renders into a run.
-func execute(t *minijinja.Template, vars val, now time.Time) (string, error) {
+func execute(t *minijinja.Template, vars val, now time.Time) (text string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the template engine failed: %v", p)
+		}
+	}()
 	r := &run{left: maxWork, now: now}
-	err := t.RenderToWriteCtx(context.WithValue(context.Background(), runKey{}, r), vars, r)
+	err = t.RenderToWriteCtx(context.WithValue(context.Background(), runKey{}, r), vars, r)
 	if r.err != nil {
 		err = r.err
 	}

@@ -16,6 +16,8 @@ import (
 // Template is a parsed chat template. It is safe for concurrent use.
 type Template struct {
 	source     string
+	rewritten  string // minijinja's source
+	constants  []val  // that it names
 	compiled   *minijinja.Template
 	vars       map[string]val
 	generation bool
@@ -29,15 +31,23 @@ func Parse(source string, vars map[string]any) (*Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse chat template: %w", err)
 	}
-	compiled, err := newEnvironment(rw.constants).TemplateFromNamedString("chat_template", rw.out.String())
-	if err != nil {
+	t := &Template{source: source, rewritten: rw.out.String(), constants: rw.constants, vars: map[string]val{}, generation: rw.generation, now: time.Now}
+	if t.compiled, err = t.compile(false); err != nil {
 		return nil, fmt.Errorf("parse chat template: %w", tidy(err))
 	}
-	t := &Template{source: source, compiled: compiled, vars: map[string]val{}, generation: rw.generation, now: time.Now}
 	for name, v := range vars {
 		t.vars[name] = fromGo(v)
 	}
 	return t, nil
+}
+
+func (t *Template) compile(debug bool) (compiled *minijinja.Template, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the template engine failed: %v", p)
+		}
+	}()
+	return newEnvironment(t.constants, debug).TemplateFromNamedString("chat_template", t.rewritten)
 }
 
 // Source is the template as it was given.
@@ -92,15 +102,36 @@ func (t *Template) render(request *dict) (string, [][2]int, error) {
 	for k, v := range request.Map() {
 		vars[k] = v
 	}
-	out, err := execute(t.compiled, value.FromMap(vars), t.now())
+	now := t.now()
+	out, err := execute(t.compiled, value.FromMap(vars), now)
 	if err != nil {
-		return "", nil, tidy(err)
+		return "", nil, t.explain(err, vars, now)
 	}
 	if !t.generation {
 		return out, nil, nil
 	}
 	text, spans := takeMarks(out)
 	return text, spans, nil
+}
+
+// explain gives the error for the user: the template's own words, or what happened and in which line. The line is
+// found by running the template again, since looking out for it would slow down every rendering.
+func (t *Template) explain(err error, vars map[string]val, now time.Time) error {
+	var raised *Raised
+	if errors.As(err, &raised) {
+		return raised
+	}
+	if slow, compileErr := t.compile(true); compileErr == nil && !errors.Is(err, errTooMuch) && !outOfFuel(err) {
+		if _, again := execute(slow, value.FromMap(vars), now); again != nil {
+			err = again
+		}
+	}
+	return tidy(err)
+}
+
+func outOfFuel(err error) bool {
+	var e *minijinja.Error
+	return errors.As(err, &e) && e.Kind == minijinja.ErrOutOfFuel
 }
 
 // takeMarks removes the marks; of blocks inside blocks the outermost counts.
@@ -205,15 +236,18 @@ func tidy(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	if e.Kind == minijinja.ErrOutOfFuel {
-		return fmt.Errorf("the template does not end: more than %d statements ran", maxStatements)
-	}
 	message := e.Message
-	if message == "" {
+	switch {
+	case outOfFuel(err):
+		return fmt.Errorf("the template does not end: more than %d statements ran", maxStatements)
+	case e.Kind == minijinja.ErrUnknownFunction:
+		message = "what is called here is not defined, or is no function"
+	case message == "":
 		message = e.Error()
 	}
+	message = strings.ReplaceAll(message, "\n", " ")
 	if e.Span != nil && e.Span.StartLine > 0 {
-		return fmt.Errorf("line %d: %s", e.Span.StartLine, strings.ReplaceAll(message, "\n", " "))
+		return fmt.Errorf("line %d: %s", e.Span.StartLine, message)
 	}
-	return errors.New(strings.ReplaceAll(message, "\n", " "))
+	return errors.New(message)
 }
