@@ -207,6 +207,21 @@ func TestFreshRunMovesAnEarlierOneAside(t *testing.T) {
 	}
 }
 
+// A resume into another output_dir leaves its checkpoint where it is, and moves aside what lies in the new folder.
+func TestResumeIntoAnotherFolder(t *testing.T) {
+	old, c := savedRun(t), savedRun(t)
+	c.MaxSteps = 6
+	events := train(t, c, Options{Resume: checkpointPath(old.OutputDir, 4)})
+	if steps := only[StepDone](events); len(steps) != 2 || steps[0].Step != 5 {
+		t.Errorf("%+v", steps)
+	}
+	for dir, want := range map[string]int{old.OutputDir: 3, filepath.Join(c.OutputDir, "earlier-1"): 3, c.OutputDir: 2} {
+		if list, err := ListCheckpoints(dir); err != nil || len(list) != want {
+			t.Errorf("%s: %d checkpoints, want %d (%v)", dir, len(list), want, err)
+		}
+	}
+}
+
 func TestTwoRunsDoNotShareAFolder(t *testing.T) {
 	c := tinyConfig(t)
 	r, err := Prepare(t.Context(), newDevice(t), c, Options{})
@@ -235,7 +250,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
-	_, err := claimOutput(t.TempDir(), true, 1<<62)
+	_, err := claimOutput(t.TempDir(), 1<<62)
 	if err == nil || !strings.Contains(err.Error(), "free some space") {
 		t.Errorf("a checkpoint larger than the disk: %v", err)
 	}

@@ -43,6 +43,7 @@ type job struct {
 // pointers after it returns, and it cannot change the training's bits: dropout and data order depend on the step alone.
 type Live struct {
 	// Model is the view that is being trained, adapter included; Model.With(nil) is its base (for method full, the same).
+	// Model.Release gives the workspace's memory back for as long as the run is paused; the next step takes it again.
 	Model *model.Model
 	// Adapter is nil for method full.
 	Adapter *model.Adapter
@@ -107,6 +108,18 @@ func (c *Control) Do(ctx context.Context, run func(*Live) error) error {
 
 // end refuses later jobs.
 func (c *Control) end() { c.once.Do(func() { close(c.ended) }) }
+
+// doWaiting runs the jobs that wait, if any: at a border, and between the batches of an evaluation.
+func (r *Run) doWaiting() {
+	for {
+		select {
+		case j := <-r.control.jobs:
+			r.do(j)
+		default:
+			return
+		}
+	}
+}
 
 // do runs one job. What it leaves undone on the device must not become the next step's error.
 func (r *Run) do(j job) {

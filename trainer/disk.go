@@ -12,20 +12,21 @@ import (
 
 // outputFolder is a run's claim on its output_dir.
 type outputFolder struct {
+	dir     string
 	lock    *os.File
-	notices []string
+	notices []string // what was cleaned away
 }
 
 // claimOutput makes output_dir, finds out whether it can be written and has room for a checkpoint, keeps other runs out,
-// and clears away what a killed run left. A fresh run moves an earlier run's checkpoints aside.
-func claimOutput(dir string, fresh bool, checkpointSize int64) (o *outputFolder, err error) {
+// and clears away what a killed run left.
+func claimOutput(dir string, checkpointSize int64) (o *outputFolder, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("output_dir: %w: give a folder that can be written", err)
 	}
 	if err := probeWrite(dir); err != nil {
 		return nil, fmt.Errorf("output_dir: %s cannot be written: %w: give another folder", dir, err)
 	}
-	o = &outputFolder{}
+	o = &outputFolder{dir: dir}
 	if o.lock, err = lockDir(dir); err != nil {
 		return nil, fmt.Errorf("output_dir: %w", err)
 	}
@@ -34,17 +35,8 @@ func claimOutput(dir string, fresh bool, checkpointSize int64) (o *outputFolder,
 			err = errors.Join(err, o.close())
 		}
 	}()
-	cleaned, err := cleanLeftovers(dir)
-	if err != nil {
+	if o.notices, err = cleanLeftovers(dir); err != nil {
 		return nil, fmt.Errorf("output_dir: %w", err)
-	}
-	o.notices = cleaned
-	if fresh {
-		moved, err := moveAside(dir)
-		if err != nil {
-			return nil, fmt.Errorf("output_dir: %w", err)
-		}
-		o.notices = append(o.notices, moved...)
 	}
 	if free, ok := diskFree(dir); ok && free < checkpointSize+diskMargin {
 		return nil, fmt.Errorf("output_dir: %s has %s free, a checkpoint takes %s: free some space or give another folder",
@@ -55,6 +47,17 @@ func claimOutput(dir string, fresh bool, checkpointSize int64) (o *outputFolder,
 
 // diskMargin is left beside a checkpoint for the state's history and the folders' own blocks.
 const diskMargin = 1 << 20
+
+// holds reports whether a checkpoint lies in the folder, or is its final state.
+func (o *outputFolder) holds(checkpoint string) bool {
+	return sameFolder(checkpoint, o.dir) || sameFolder(filepath.Dir(filepath.Clean(checkpoint)), o.dir)
+}
+
+func sameFolder(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
 
 func (o *outputFolder) close() error {
 	if o == nil || o.lock == nil {
@@ -111,10 +114,10 @@ func leftoverName(name string) bool {
 
 // moveAside puts the checkpoints and the final state of an earlier run into output_dir/earlier-N: nothing is overwritten,
 // and a later resume cannot mistake them for this run's.
-func moveAside(dir string) (notices []string, err error) {
+func moveAside(dir string) (notice string, err error) {
 	list, err := ListCheckpoints(dir)
 	if err != nil || len(list) == 0 {
-		return nil, err
+		return "", err
 	}
 	aside := ""
 	for n := 1; aside == ""; n++ {
@@ -123,7 +126,7 @@ func moveAside(dir string) (notices []string, err error) {
 		case err == nil:
 			aside = path
 		case !errors.Is(err, os.ErrExist):
-			return nil, err
+			return "", err
 		}
 	}
 	for _, c := range list {
@@ -133,11 +136,11 @@ func moveAside(dir string) (notices []string, err error) {
 		}
 		for _, name := range names {
 			if err := ignoreMissing(os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))); err != nil {
-				return nil, err
+				return "", err
 			}
 		}
 	}
-	return []string{fmt.Sprintf("moved %d checkpoints of an earlier run to %s: --resume would have gone on from them", len(list), aside)}, nil
+	return fmt.Sprintf("moved %d checkpoints of an earlier run to %s: --resume would have gone on from them", len(list), aside), nil
 }
 
 // finalNames are the files of the final state in output_dir itself, the state first: without it they are no checkpoint.

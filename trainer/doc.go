@@ -7,4 +7,17 @@
 //
 // The semantics are those of transformers' Trainer with PEFT's adapters: the schedules, the number of steps, weight decay
 // on all but biases and norms, clipping by the global norm, the loss normalised over the whole optimiser step.
+//
+// # Files
+//
+// Relative paths in a run.yaml start from its own folder. A checkpoint is output_dir/checkpoint-N: the adapter as PEFT
+// writes it (or the model in Hugging Face layout), and trainer_state with the optimiser's moments, the state and a manifest
+// of sizes and SHA-256 sums, written last. It is made under a temporary name, synced and renamed: what has a manifest that
+// holds is whole. When a run ends, its last checkpoint becomes the content of output_dir itself. A run that starts anew in
+// an output_dir with checkpoints moves these to output_dir/earlier-N.
+//
+// # Checking
+//
+// The tests compare twenty steps with PyTorch's (testdata/ref), resume in a second process and compare bytes, and kill a
+// saving process at random moments: five times, or as often as LATHE_KILLS says (LATHE_KILLS=50 go test ./trainer -run Kill).
 package trainer

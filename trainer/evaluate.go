@@ -11,6 +11,11 @@ import (
 // evaluate is the mean of -ln p over all trained tokens of the validation rows, and their number, 0 without such
 // rows. It changes nothing.
 func (r *Run) evaluate(ctx context.Context, m *model.Model) (loss float64, tokens int64, err error) {
+	return r.evaluateWith(ctx, m, func() {})
+}
+
+// evaluateWith calls between before each batch.
+func (r *Run) evaluateWith(ctx context.Context, m *model.Model, between func()) (loss float64, tokens int64, err error) {
 	if r.evaluation == nil {
 		return 0, 0, nil
 	}
@@ -19,6 +24,7 @@ func (r *Run) evaluate(ctx context.Context, m *model.Model) (loss float64, token
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
+		between()
 		batches, err := r.evaluation.Step(0, i)
 		if err != nil {
 			return 0, 0, err
@@ -43,7 +49,7 @@ func (r *Run) evaluate(ctx context.Context, m *model.Model) (loss float64, token
 // evaluateStep evaluates, records and tells.
 func (r *Run) evaluateStep(ctx context.Context) (best bool, err error) {
 	start := time.Now()
-	loss, tokens, err := r.evaluate(ctx, r.model)
+	loss, tokens, err := r.evaluateWith(ctx, r.model, r.doWaiting)
 	if err != nil {
 		return false, err
 	}

@@ -167,7 +167,7 @@ func (r *Run) restore(s state) error {
 	s.Steps, s.StepsPerEpoch = r.plan.Steps, r.plan.StepsPerEpoch
 	r.state = s
 	r.resumed.tokens = s.Tokens
-	if filepath.Clean(r.resumed.path) == filepath.Clean(checkpointPath(r.config.OutputDir, s.Step)) {
+	if sameFolder(r.resumed.path, checkpointPath(r.config.OutputDir, s.Step)) {
 		r.savedStep = s.Step
 	}
 	return r.restoreOptimizer(filepath.Join(r.resumed.path, optimizerFile))

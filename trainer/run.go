@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -82,16 +83,10 @@ func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) 
 	if !r.plan.Fits {
 		return nil, r.plan.memoryError()
 	}
-	var from state
-	if opts.Resume != "" {
-		if from, err = r.findResume(opts.Resume); err != nil {
-			return nil, err
-		}
-	}
-	if r.output, err = claimOutput(r.config.OutputDir, opts.Resume == "", r.plan.CheckpointSize); err != nil {
+	from, err := r.claim(opts.Resume)
+	if err != nil {
 		return nil, err
 	}
-	r.plan.Notices = append(r.plan.Notices, r.output.notices...)
 	if err := r.load(ctx, opts); err != nil {
 		return nil, err
 	}
@@ -171,6 +166,40 @@ func (r *Run) fingerprint(device compute.Info) error {
 		},
 	}
 	return nil
+}
+
+// claim takes output_dir and finds the checkpoint to go on from, if any. What another run left there is moved aside.
+func (r *Run) claim(resume string) (from state, err error) {
+	if resume != "" {
+		if _, err := os.Stat(resume); err != nil {
+			return state{}, fmt.Errorf("%w: %w", ErrResume, err)
+		}
+	}
+	if r.output, err = claimOutput(r.config.OutputDir, r.plan.CheckpointSize); err != nil {
+		return state{}, err
+	}
+	for _, text := range r.output.notices {
+		r.notice(text)
+	}
+	if resume != "" {
+		if from, err = r.findResume(resume); err != nil {
+			return state{}, err
+		}
+		for _, text := range r.resumed.skipped {
+			r.notice("not whole, and skipped: " + text)
+		}
+		if r.output.holds(r.resumed.path) {
+			return from, nil
+		}
+	}
+	moved, err := moveAside(r.config.OutputDir)
+	if err != nil {
+		return state{}, fmt.Errorf("output_dir: %w", err)
+	}
+	if moved != "" {
+		r.notice(moved)
+	}
+	return from, nil
 }
 
 // findResume finds the checkpoint to go on from and makes sure that going on is the same run.

@@ -111,12 +111,7 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 		if err := ctx.Err(); err != nil {
 			return false, false, fmt.Errorf("run cancelled at step %d: %w", r.state.Step, err)
 		}
-		select {
-		case j := <-r.control.jobs:
-			r.do(j)
-			continue
-		default:
-		}
+		r.doWaiting()
 		w := r.control.take()
 		if w.stop {
 			return true, w.keep, nil
