@@ -221,7 +221,12 @@ func (g *grouping) duplicates() (all []Duplicate) {
 // copyKept writes the rows that keep says, byte for byte: lines with their ends,
 // elements of an array as an array again.
 func (f *File) copyKept(ctx context.Context, w *rowWriter, keep func(int) bool) error {
-	array := f.isArray()
+	array := f.array // set before the first row is known
+	if f.table != nil {
+		if err := f.copyRange(w, 0, f.table.header); err != nil {
+			return err
+		}
+	}
 	before := "[\n"
 	for i := range f.Len() {
 		if err := ctx.Err(); err != nil {
@@ -278,11 +283,4 @@ func (f *File) copyRow(w *rowWriter, i int, end bool) error {
 	}
 	_, err = w.Write(line)
 	return err
-}
-
-// isArray reports whether the rows are elements of a JSON array.
-func (f *File) isArray() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.array
 }

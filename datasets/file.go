@@ -54,15 +54,17 @@ type File struct {
 	grown   *sync.Cond
 	entries []entry
 	done    bool
-	array   bool  // rows are elements of a JSON array
-	fault   error // what kept the index from the file's end
+	array   bool   // rows are elements of a JSON array
+	table   *table // rows are records of a table, or nil
+	fault   error  // what kept the index from the file's end
 }
 
 // ErrClosed is returned by the methods of a closed File.
 var ErrClosed = errors.New("the dataset is closed")
 
-// Open opens a JSONL file, a JSON array or JSON objects one after the other;
-// plain or compressed by gzip, which is seen in the bytes, not the name.
+// Open opens a JSONL file, a JSON array, JSON objects one after the other, or a
+// table with a header (.csv, .tsv); plain or compressed by gzip, which is seen in
+// the bytes, not the name.
 func Open(path string, o Options) (*File, error) {
 	if o.MaxRowBytes <= 0 {
 		o.MaxRowBytes = maxRowBytes
@@ -177,8 +179,19 @@ func (f *File) rawRow(i int, buffer []byte) (Row, error) {
 		}
 		return row, fmt.Errorf("read row %d of %s: %w", i, f.path, err)
 	}
-	row.Raw = bytes.TrimRight(row.Raw, blanks)
+	f.shape(&row)
 	return row, nil
+}
+
+// shape makes JSON of the row's bytes, which are as they lie in the file.
+func (f *File) shape(row *Row) {
+	switch {
+	case f.table == nil: // set before the first row is known
+		row.Raw = bytes.TrimRight(row.Raw, blanks)
+	case row.Problem == "":
+		row.record = row.Raw
+		row.Raw, row.Problem = f.table.row(row.record)
+	}
 }
 
 // Close stops indexing and closes the file.

@@ -9,9 +9,7 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // blockBytes is how much of a file is read at once; rows become known block by
@@ -36,7 +34,7 @@ func (f *File) begin() (io.Reader, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if name, mend := foreign(head[:n], f.path); name != "" {
+	if name, mend := foreign(head[:n]); name != "" {
 		return nil, fmt.Errorf("it is %s: %s", name, mend)
 	}
 	counted := &countingReader{from: f.source, file: f}
@@ -63,7 +61,7 @@ func (f *File) decompress(from io.Reader) (io.Reader, error) {
 }
 
 // foreign names formats that are recognised and not read, and how to mend that.
-func foreign(head []byte, path string) (name, mend string) {
+func foreign(head []byte) (name, mend string) {
 	switch {
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
 		return "UTF-16", "convert it with `iconv -f UTF-16 -t UTF-8`"
@@ -77,8 +75,6 @@ func foreign(head []byte, path string) (name, mend string) {
 		return "compressed by xz", "decompress it with `xz -d`"
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		return "a zip archive", "unpack it and name a file in it"
-	case strings.EqualFold(filepath.Ext(path), ".csv"), strings.EqualFold(filepath.Ext(path), ".tsv"):
-		return "a table (CSV)", "convert it to JSONL"
 	}
 	return "", ""
 }
@@ -142,10 +138,7 @@ func (x *indexer) run(from io.Reader) error {
 				p, x.offset = rest, 3
 			}
 			x.scan = chooseScanner(p, x.file.path)
-			values, ok := x.scan.(*valueScanner)
-			x.file.mu.Lock()
-			x.file.array = ok && values.array
-			x.file.mu.Unlock()
+			x.file.setKind(x.scan)
 		}
 		for part := range slices.Chunk(p, cmp.Or(x.file.options.part, blockBytes)) {
 			x.scan.block(x, part)
@@ -161,6 +154,18 @@ func (x *indexer) run(from io.Reader) error {
 		err = x.scan.end(x)
 		x.publish()
 		return err
+	}
+}
+
+// setKind notes what the file's rows are.
+func (f *File) setKind(s scanner) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch s := s.(type) {
+	case *valueScanner:
+		f.array = s.array
+	case *recordScanner:
+		f.table = s.table
 	}
 }
 

@@ -104,6 +104,13 @@ func newRedactor() func(*Row) redactedRow {
 	var d document
 	return func(r *Row) redactedRow {
 		out := redactedRow{line: r.Line, row: r.Index, length: len(r.Raw)}
+		if r.record != nil {
+			out.length, out.problem = len(r.record), r.Problem
+			if out.problem == "" {
+				out.text, out.codes = redactString(r.record, true)
+			}
+			return out
+		}
 		if r.Problem == "" {
 			if err := d.parse(r.Raw); err != nil {
 				r.Problem = err.Error()
@@ -125,7 +132,7 @@ func redactRow(d *document) (text []byte, codes []string) {
 			continue
 		}
 		inner := d.raw[n.start+1 : n.end-1]
-		redacted, found := redactString(inner)
+		redacted, found := redactString(inner, false)
 		if len(found) == 0 {
 			continue
 		}
@@ -136,11 +143,11 @@ func redactRow(d *document) (text []byte, codes []string) {
 	return append(text, d.raw[cursor:]...), codes
 }
 
-// redactString rewrites the raw bytes of a JSON string. What a replacement brings
+// redactString rewrites the raw bytes of a JSON string, or plain ones. What a replacement brings
 // together is looked at again, so that a second pass has nothing to do.
-func redactString(inner []byte) (redacted []byte, codes []string) {
+func redactString(inner []byte, plain bool) (redacted []byte, codes []string) {
 	for {
-		found := personalSpans(inner)
+		found := personalSpans(inner, plain)
 		if len(found) == 0 {
 			return inner, codes
 		}
@@ -155,12 +162,14 @@ func redactString(inner []byte) (redacted []byte, codes []string) {
 	}
 }
 
-// personalSpans finds what is personal in the raw bytes of a JSON string. With
-// \u escapes it looks at the decoded text and maps the ranges back.
-func personalSpans(inner []byte) (found []span) {
-	text, decoded := inner, bytes.Contains(inner, []byte(`\u`))
+// personalSpans finds what is personal in the raw bytes of a JSON string, or in
+// plain ones. With \u escapes it looks at the decoded text and maps the ranges
+// back.
+func personalSpans(inner []byte, plainText bool) (found []span) {
+	text, decoded := inner, plainText
 	var offsets []int
-	if decoded {
+	if !plainText && bytes.Contains(inner, []byte(`\u`)) {
+		decoded = true
 		text, offsets = decodeWithOffsets(inner)
 	}
 	done := 0 // an address may begin before the byte that shows it
@@ -179,7 +188,7 @@ func personalSpans(inner []byte) (found []span) {
 			continue
 		}
 		done = s.end
-		if decoded {
+		if offsets != nil {
 			s.start, s.end = offsets[s.start], offsets[s.end]
 		}
 		found = append(found, s)

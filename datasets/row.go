@@ -48,12 +48,14 @@ type Row struct {
 	// Index is the row's number in the file, from 0. Blank lines are no rows.
 	Index  int
 	Format Format
-	// Raw is the row's JSON as it lies in the file, without the line's end.
+	// Raw is the row's JSON as it lies in the file, without the line's end; for a
+	// record of a table the object that it stands for.
 	Raw []byte
 	// Problem says why the row cannot be read; empty for a good row.
 	Problem string
 
 	options *Options // of its file; nil for a Row made elsewhere
+	record  []byte   // of a table, as it lies in the file
 }
 
 // NewRow makes a row of JSON that lies in no file: a prompt of the playground, a

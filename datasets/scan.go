@@ -10,6 +10,9 @@ import (
 // several lines, or else a row a line. A damaged first line of JSONL must not
 // make the file anything else, so the other two need clear signs.
 func chooseScanner(head []byte, path string) scanner {
+	if isTable(path) {
+		return &recordScanner{table: &table{comma: commaOf(head, path)}}
+	}
 	text := bytes.TrimLeft(head, blanks)
 	lines := strings.EqualFold(filepath.Ext(strings.TrimSuffix(path, ".gz")), ".jsonl")
 	if rest, ok := bytes.CutPrefix(text, []byte("[")); ok {

@@ -1,7 +1,6 @@
 package datasets
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,8 +64,9 @@ func (f *File) readRows(first int, entries []entry, buffer *[]byte) ([]Row, erro
 		at := int(e.start - start)
 		rows[i] = Row{
 			File: f.path, Line: int(e.line), Index: first + i, Format: FormatInvalid, options: &f.options,
-			Raw: bytes.TrimRight(block[at:at+int(e.size)], blanks),
+			Raw: block[at : at+int(e.size)],
 		}
+		f.shape(&rows[i])
 	}
 	return rows, nil
 }
