@@ -44,11 +44,11 @@ const (
 )
 
 var (
-	rawBegin  = regexp.MustCompile(`^\{%([-+]?)\s*raw\s*(?:-%\}\s*|%\})`)
-	rawEnd    = regexp.MustCompile(`\{%([-+]?)\s*endraw\s*(?:\+%\}|-%\}\s*|%\}\n?)`)
-	commentTo = regexp.MustCompile(`\+#\}|-#\}\s*|#\}\n?`)
-	blockTo   = regexp.MustCompile(`^(?:\+%\}|-%\}\s*|%\}\n?)`)
-	varTo     = regexp.MustCompile(`^(?:-\}\}\s*|\}\})`)
+	rawBegin  = regexp.MustCompile(`^\{%[-+]?\s*raw\s*(-?%\})`)
+	rawEnd    = regexp.MustCompile(`\{%([-+]?)\s*endraw\s*([-+]?%\}\n?)`)
+	commentTo = regexp.MustCompile(`[-+]?#\}\n?`)
+	blockTo   = regexp.MustCompile(`^[-+]?%\}\n?`)
+	varTo     = regexp.MustCompile(`^-?\}\}`)
 	floatLit  = regexp.MustCompile(`^(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?[eE][+\-]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)`)
 	intLit    = regexp.MustCompile(`^(?:0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[\da-fA-F])+|[1-9](?:_?\d)*|0(?:_?0)*)`)
 	nameLit   = regexp.MustCompile(`^[\p{L}_][\p{L}\p{M}\p{N}_]*`)
@@ -99,9 +99,6 @@ func (l *lexer) next() error {
 	if i+2 < len(rest) && (rest[i+2] == '-' || rest[i+2] == '+') {
 		sign = rest[i+2]
 	}
-	if sign == '+' && opening == '{' {
-		sign = 0 // {{+ is a plus sign: variables know the minus only
-	}
 	l.data(l.strip(text, sign, opening == '{'))
 	l.advance(len(text))
 	skip := 2
@@ -110,10 +107,10 @@ func (l *lexer) next() error {
 	}
 	switch opening {
 	case '#':
-		return l.comment(skip)
+		return l.comment()
 	case '%':
-		if m := rawBegin.FindString(l.src[l.at:]); m != "" {
-			return l.raw(len(m))
+		if m := rawBegin.FindStringSubmatchIndex(l.src[l.at:]); m != nil {
+			return l.raw(m[2], m[3])
 		}
 		l.advance(skip)
 		return l.expression(block, blockTo)
@@ -154,19 +151,32 @@ func (l *lexer) advance(n int) {
 	l.at += n
 }
 
-func (l *lexer) comment(skip int) error {
+func (l *lexer) comment() error {
 	m := commentTo.FindStringIndex(l.src[l.at+2:])
 	if m == nil {
 		return fmt.Errorf("line %d: missing end of comment tag", l.line)
 	}
-	_ = skip
-	l.advance(2 + m[1])
+	l.closing(2+m[0], 2+m[1])
 	return nil
 }
 
-func (l *lexer) raw(n int) error {
+// closing moves over a closing delimiter, whose place from here on is given: a minus takes the white space after it, a
+// plus leaves the line end that was matched.
+func (l *lexer) closing(from, to int) {
+	delimiter := l.src[l.at+from : l.at+to]
+	switch delimiter[0] {
+	case '-':
+		rest := l.src[l.at+to:]
+		to += len(rest) - len(strings.TrimLeftFunc(rest, isPySpace))
+	case '+':
+		to = from + len(strings.TrimSuffix(delimiter, "\n"))
+	}
+	l.advance(to)
+}
+
+func (l *lexer) raw(from, to int) error {
 	line := l.line
-	l.advance(n)
+	l.closing(from, to)
 	m := rawEnd.FindStringSubmatchIndex(l.src[l.at:])
 	if m == nil {
 		return fmt.Errorf("line %d: missing end of raw directive", line)
@@ -176,7 +186,7 @@ func (l *lexer) raw(n int) error {
 		sign = l.src[l.at+m[2]]
 	}
 	l.data(l.strip(l.src[l.at:l.at+m[0]], sign, false))
-	l.advance(m[1])
+	l.closing(m[4], m[5])
 	return nil
 }
 
@@ -190,7 +200,7 @@ func (l *lexer) expression(kind segmentKind, end *regexp.Regexp) error {
 			return fmt.Errorf("line %d: unexpected end of template in a tag", seg.line)
 		}
 		if m := end.FindString(rest); m != "" && len(open) == 0 {
-			l.advance(len(m))
+			l.closing(0, len(m))
 			l.out = append(l.out, seg)
 			return nil
 		}

@@ -87,6 +87,9 @@ func round(_ *run, args []val, kw map[string]val) (val, error) {
 	if err != nil {
 		return val{}, err
 	}
+	if n, isInt := asBig(args[0]); isInt && (!given || how == "common") {
+		return fromBig(roundInt(n, -places)), nil
+	}
 	scale := math.Pow(10, float64(places))
 	switch {
 	case given && how == "ceil":
@@ -100,6 +103,19 @@ func round(_ *run, args []val, kw map[string]val) (val, error) {
 	}
 	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(f, 'f', int(places), 64), 64) // decimal, exact halves to even
 	return value.FromFloat(rounded), nil
+}
+
+// roundInt rounds to a multiple of 10^zeros, half to even.
+func roundInt(n *big.Int, zeros int64) *big.Int {
+	if zeros <= 0 {
+		return n
+	}
+	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(zeros), nil)
+	q, rest := new(big.Int).DivMod(n, unit, new(big.Int))
+	if c := rest.Lsh(rest, 1).Cmp(unit); c > 0 || c == 0 && q.Bit(0) == 1 {
+		q.Add(q, big.NewInt(1))
+	}
+	return q.Mul(q, unit)
 }
 
 func sum(r *run, args []val, kw map[string]val) (val, error) {

@@ -127,6 +127,16 @@ SNIPPETS = r"""
 # Those that need more than one line.
 SNIPPETS += ["{% if true %}\nx\n{% endif %}\ny\n", "a\n  {% if true %}\n    b\n  {% endif %}\n  c\n\n", "a\n  {{ 'v' }}\n  {# c #}\nb\n", "x {% if true %} y {% endif %} z\n", "\n\n{{ 1 }}\n\n", "a\r\nb\r{{ 'c' }}\r\n",
              "{%- for m in messages -%}\n  {{ m.role }}\n{%- endfor %}\n|", "{% raw -%}\n  x {{ y }}\n{%- endraw %}\n|", "  {%- set x = 1 %}\n  {{ x }}", "a{# c -#}  \n b", "{{ {'a': {'b': 1}} }}", "{{ {'a': {'b': {}}}}}", "{% set x = {'k': '%}'} %}{{ x.k }}",
+             "a {%- if true -%}\u00a0\u2003 b\x1c{{- 1 -}}\u3000c{#- x -#}\x85d{% endif %}", "{{+ 1 }} {{+1}}\n  {%+ if true +%}\nx{% endif +%}\ny{# c +#}\nz", "{%- raw %}\n a {{ b }}\n  {% endraw +%}\nc",
+             "{{ '{:,} {:+d} {:e} {:08.3f} {:x} {:#x} {:b} {:>5} {:<5}| {:^5}| {:*^7} {:5} {:5}| {!r} {:.2} {:%} {:g}'.format(1234567, 5, 12345.678, 3.14159, 255, 255, 5, 'r', 'l', 'c', 'm', 42, 'x', 'q', 'abc', 0.25, 1e10) }}",
+             "{{ '%e %g %g %G %i %o %X %+d % d %c %5.1f %-8s| %08.2f %s %s' % (1234.5, 0.0001, 1e20, 1e-10, 7, 8, 255, 3, 4, 'z', 2.25, 'ab', 3.14159, none, [1, 'a']) }}",
+             "{{ 3.0 | string }} {{ 1e15 }} {{ 1e16 }} {{ 0.0001 }} {{ 0.00001 }} {{ 100.0 * 3 }} {{ 5 // 2.0 }} {{ -5 // 2 }} {{ 2 ** 0.5 }} {{ (-8) ** 2 }} {{ 7 / 7 }} {{ 1e308 * 10 }}",
+             "{{ 2.5 | round | int }} {{ 3.5 | round }} {{ 2.675 | round(2) }} {{ 1234 | round(-2) }} {{ 1250 | round(-2) }} {{ -1350 | round(-2) }} {{ 7 | round }} {{ -2.5 | round }} {{ 2.5 | round(0, 'floor') }} {{ '12.9' | float | int }} {{ '1e3' | float }} {{ 'nan' | float }}",
+             "{{ 'a-b_c d'.title() }} {{ 'éa'.capitalize() }} {{ 'ÀÉ'.lower() }} {{ 'naïve'.upper() }} {{ 'x'.join('abc') }} {{ ['b', 'a'] | sort | join }} {{ 'a,b'.split(',') | map('upper') | join('+') }}",
+             "{{ messages | map(attribute='role') | unique | join }} {{ messages | selectattr('role', 'eq', 'user') | first }} {{ (messages | last).content }} {{ messages | rejectattr('role', 'in', ['user']) | list | count }}",
+             "{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{% endfor %}{% for k in {'x': 1} %}{{ k }}{% endfor %}{% for c in 'héy' %}[{{ c }}]{% endfor %}{% for x in missing %}{% else %}none{% endfor %}",
+             "{% set x = 'outer' %}{% if true %}{% set x = 'inner' %}{% endif %}{{ x }}{% macro f() %}{% set x = 'm' %}{{ x }}{% endmacro %}{{ f() }}{{ x }}{% with %}{% set x = 'w' %}{% endwith %}{{ x }}",
+             "{% for i in range(3) %}{% for j in range(2) %}{{ loop.index }}{{ i }}{{ j }} {% endfor %}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{% endfor %}",
              "{% generation %}a{% set q = 1 %}{% endgeneration %}{{ q is defined }}"]
 
 
