@@ -3,6 +3,7 @@ package dialog
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,6 +106,27 @@ func TestInput(t *testing.T) {
 	}
 }
 
+func TestForm(t *testing.T) {
+	var got []string
+	number := func(s string) error {
+		if _, err := strconv.Atoi(s); err != nil {
+			return errors.New("a whole number is asked for")
+		}
+		return nil
+	}
+	var s Stack
+	fields := []Field{{Label: "top-k", Value: "40", Validate: number}, {Label: "seed", Value: "1", Validate: number}}
+	s.Push(NewForm(dark, "Sampling", fields, func(values []string) tea.Cmd { got = values; return nil }))
+	play(&s, "down", "x", "up", "0", "enter")
+	if s.Len() != 1 || !strings.Contains(ansi.Strip(s.View(dark, widget.Block("", 60, 20), 60, 20)), "a whole number is asked for") {
+		t.Error("a value that is not valid must keep the dialog open and say why")
+	}
+	play(&s, "backspace", "2", "enter")
+	if s.Len() != 0 || fmt.Sprint(got) != "[400 12]" {
+		t.Errorf("got %v, %d dialogs open", got, s.Len())
+	}
+}
+
 func TestChoose(t *testing.T) {
 	options := []Option{{Text: "checkpoint-100"}, {Text: "checkpoint-200", Off: "it is not complete"}, {Text: "final"}}
 	got := -1
@@ -186,6 +208,7 @@ func all(th *themes.Theme, text string) map[string]Dialog {
 		"input":   input,
 		"choose":  NewChoose(th, text, options, 7, nil),
 		"help":    &Help{Bindings: keys},
+		"form":    NewForm(th, text, []Field{{Label: "temperature", Value: "0.7", Help: text}, {Label: "top-p", Value: "1"}, {Label: "seed", Value: "42"}}, nil),
 	}
 }
 

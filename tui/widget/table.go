@@ -60,6 +60,17 @@ func (t *Table) Select(row int) {
 // Move moves the cursor by delta rows.
 func (t *Table) Move(delta int) { t.Select(max(t.cursor, 0) + delta) }
 
+// At is the row that the last View drew at line y, -1 when there is none.
+func (t *Table) At(y int) int {
+	if !t.NoHeader {
+		y--
+	}
+	if row := t.offset + y; y >= 0 && y < t.page && row < t.Len() {
+		return row
+	}
+	return -1
+}
+
 // Page is the number of rows the last View had room for.
 func (t *Table) Page() int { return max(t.page, 1) }
 

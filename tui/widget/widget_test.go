@@ -183,6 +183,9 @@ func TestTableIsVirtual(t *testing.T) {
 	if table.Key("x") {
 		t.Error("key x is not a list's")
 	}
+	if got := []int{table.At(0), table.At(2), table.At(40)}; fmt.Sprint(got) != fmt.Sprint([]int{-1, table.offset + 1, -1}) {
+		t.Errorf("the rows at lines 0, 2 and 40 are %v", got)
+	}
 }
 
 func TestTableShrinks(t *testing.T) {
