@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 
+	"lathe/datasets"
 	"lathe/trainer"
 )
 
@@ -60,6 +61,11 @@ type (
 	// Export writes an adapter in a format that others read.
 	Export struct {
 		Version, Format, Out string
+	}
+	// Note writes a line into the log: what went wrong in front of the session, say.
+	Note struct {
+		Level datasets.Level
+		Text  string
 	}
 )
 
@@ -170,6 +176,9 @@ func (c Evaluate) Refusal(v View) error {
 
 // Refusal asks for a model in memory and a version with a folder or the live one.
 func (c Export) Refusal(v View) error { return v.refuseVersions([]string{c.Version}) }
+
+// Refusal is nil: it may always be noted.
+func (Note) Refusal(View) error { return nil }
 
 // refuseVersions says which of the versions cannot be asked now.
 func (v View) refuseVersions(versions []string) error {

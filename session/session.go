@@ -253,6 +253,9 @@ func (s *Session) handle(c Command) error {
 		return s.evaluate(v, c)
 	case Export:
 		return s.export(v, c)
+	case Note:
+		s.publish(0, Noted{Level: c.Level, Text: c.Text})
+		return nil
 	}
 	return fmt.Errorf("unknown command %T", c)
 }
