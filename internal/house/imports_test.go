@@ -32,6 +32,7 @@ var mayImport = []struct {
 	{"session/...", []string{"trainer", "evalsuite", "datasets", "model/...", "compute", "session/..."}},
 	{"tui/widget/...", []string{"themes", "tui/widget/..."}},
 	{"tui/dialog/...", []string{"themes", "tui/widget/..."}},
+	{"tui/internal/workbench", []string{"tui", "tui/internal/..."}},
 	{"tui/internal/...", []string{"session", "trainer", "datasets", "evalsuite"}},
 	{"tui/pane/...", []string{"tui/widget/...", "tui/dialog", "session", "themes", "trainer", "datasets", "evalsuite", "tui/pane"}},
 	{"tui", []string{"tui/...", "session", "themes", "trainer", "datasets", "evalsuite"}},

@@ -160,3 +160,16 @@ func Step(s int) trainer.StepDone {
 		SecondsLeft: float64(Steps-s) * interval.Seconds(), MemoryPeak: 402 * mib,
 	}
 }
+
+// At is a run that has trained a number of steps, paused and resumed at a third of them; 0 shows a run.yaml on the table, a
+// negative number an empty workspace.
+func At(step int) *Tape {
+	t := New()
+	switch {
+	case step < 0:
+		return t
+	case step == 0:
+		return t.Loaded()
+	}
+	return t.Loaded().Started().To(step / 3).Pause().Resume().To(step)
+}

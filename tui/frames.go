@@ -1,0 +1,122 @@
+package tui
+
+import (
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"lathe/session"
+	"lathe/tui/pane"
+)
+
+// The least time between two frames.
+const (
+	frameUsual = 100 * time.Millisecond
+	frameSlow  = 500 * time.Millisecond
+)
+
+// frame brings the newest View: one message however much has happened.
+type frame struct{ view session.View }
+
+// scene is a step of the guide.
+type scene struct{ pane.Show }
+
+// ticked comes when something shown has had its time.
+type ticked struct{}
+
+// pace says how far apart frames are.
+type pace struct {
+	mu      sync.Mutex
+	last    time.Time
+	blurred bool
+	link    *link
+}
+
+func (p *pace) blur(on bool) {
+	p.mu.Lock()
+	p.blurred = on
+	p.mu.Unlock()
+}
+
+// apart is the time between frames: longer where nobody looks, and where the line takes its time.
+func (p *pace) apart() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.blurred || p.link.slow() {
+		return frameSlow
+	}
+	return frameUsual
+}
+
+// wait is how long the next frame has to wait, and takes it as drawn then.
+func (p *pace) wait(now time.Time) time.Duration {
+	apart := p.apart()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := max(p.last.Add(apart).Sub(now), 0)
+	p.last = now.Add(d)
+	return d
+}
+
+// nextFrame waits for a change, then for the frame's time, and takes the newest View.
+func (m *model) nextFrame() tea.Cmd {
+	if m.feed == nil {
+		return nil
+	}
+	feed, closed, pace := m.feed, m.closed, m.pace
+	return func() tea.Msg {
+		select {
+		case <-feed.Changed():
+		case <-closed:
+			return nil
+		}
+		if d := pace.wait(time.Now()); d > 0 {
+			select {
+			case <-time.After(d):
+			case <-closed:
+				return nil
+			}
+		}
+		return frame{feed.Take()}
+	}
+}
+
+func (m *model) nextScene() tea.Cmd {
+	guide, closed := m.options.Guide, m.closed
+	if guide == nil {
+		return nil
+	}
+	return func() tea.Msg {
+		select {
+		case s, ok := <-guide:
+			if ok {
+				return scene{s}
+			}
+		case <-closed:
+		}
+		return nil
+	}
+}
+
+// tick wakes the workbench once a second while something on screen fades by itself: a notice, the meter of the line.
+func (m *model) tick() tea.Cmd {
+	_, notice := m.notices.Current()
+	if m.ticking || !notice && m.link.rate() == 0 {
+		return nil
+	}
+	m.ticking = true
+	return tea.Tick(time.Second, func(time.Time) tea.Msg { return ticked{} })
+}
+
+// synchronised switches synchronised output on where Bubble Tea does not ask for it, which is over SSH. A terminal that
+// does not know mode 2026 passes over it.
+func synchronised() tea.Msg {
+	if strings.Contains(os.Getenv("TERM_PROGRAM"), "Apple") || os.Getenv("TERM") == "linux" {
+		return nil
+	}
+	return tea.ModeReportMsg{Mode: ansi.ModeSynchronizedOutput, Value: ansi.ModeReset}
+}

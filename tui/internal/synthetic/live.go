@@ -1,0 +1,123 @@
+package synthetic
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"lathe/datasets"
+	"lathe/session"
+	"lathe/trainer"
+)
+
+// Live is a made-up session: it takes the commands that steer a run and moves its made-up run on by itself. It serves as a
+// workbench's session and feed.
+type Live struct {
+	mu   sync.Mutex
+	tape *Tape
+	wake chan struct{}
+}
+
+// NewLive goes on from a tape.
+func NewLive(t *Tape) *Live {
+	l := &Live{tape: t, wake: make(chan struct{}, 1)}
+	l.told()
+	return l
+}
+
+// Run trains a step each interval until stop is closed or the run is over.
+func (l *Live) Run(every time.Duration, stop <-chan struct{}) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			l.Change(func(t *Tape) {
+				switch r := t.View.Run; {
+				case r.State != session.Running:
+				case r.Step+1 >= Steps:
+					t.Done()
+				default:
+					t.To(r.Step + 1)
+				}
+			})
+		case <-stop:
+			return
+		}
+	}
+}
+
+// Change moves the tape and tells the workbench.
+func (l *Live) Change(f func(*Tape)) {
+	l.mu.Lock()
+	f(l.tape)
+	l.mu.Unlock()
+	l.told()
+}
+
+func (l *Live) told() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Do steers the made-up run.
+func (l *Live) Do(c session.Command) error {
+	l.mu.Lock()
+	err := c.Refusal(l.tape.View)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	l.Change(func(t *Tape) {
+		switch c := c.(type) {
+		case session.Start:
+			t.Started()
+		case session.Pause:
+			t.Pause()
+		case session.Resume:
+			t.Resume()
+		case session.Save:
+			step := t.View.Run.Step
+			t.Train(trainer.Saved{Step: step, Path: fmt.Sprintf("runs/refund/checkpoint-%d", step), Bytes: 14_155_776})
+		case session.Stop:
+			t.Train(trainer.Done{Step: t.View.Run.Step, Reason: "stopped"}).Add(session.StateChanged{State: session.Stopped})
+		case session.Note:
+			t.Add(session.Noted{Level: c.Level, Text: c.Text})
+		case session.LoadConfig:
+			t.Loaded()
+		case session.SetLabel:
+			t.Add(session.Labelled{Path: t.View.Data.Path, Row: c.Row, Label: c.Label, Previous: t.View.Data.Labels[c.Row]})
+		}
+	})
+	return nil
+}
+
+// Row makes a row up.
+func (l *Live) Row(i int) (datasets.Row, error) {
+	if i < 0 || i >= 3200 {
+		return datasets.Row{}, fmt.Errorf("row %d is not in the dataset", i)
+	}
+	return datasets.Row{}, fmt.Errorf("the made-up dataset has no rows")
+}
+
+// Tokens makes none up.
+func (l *Live) Tokens(int) (datasets.View, error) {
+	return datasets.View{}, fmt.Errorf("the made-up dataset has no tokens")
+}
+
+// Changed, Take and Close make it a workbench's feed.
+
+// Changed is readable after a change.
+func (l *Live) Changed() <-chan struct{} { return l.wake }
+
+// Take is the newest view.
+func (l *Live) Take() session.View {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tape.View
+}
+
+// Close does nothing.
+func (l *Live) Close() {}

@@ -1,0 +1,219 @@
+// Package memory is the pane of the device's memory: what the plan gives to whom, what is in use, and what the plan says.
+package memory
+
+import (
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"lathe/themes"
+	"lathe/trainer"
+	"lathe/tui/pane"
+	"lathe/tui/widget"
+)
+
+// Pane is the Memory pane. It keeps no state.
+type Pane struct{}
+
+// New makes the pane.
+func New() *Pane { return &Pane{} }
+
+// Name is "memory".
+func (*Pane) Name() string { return "memory" }
+
+// Capturing is false.
+func (*Pane) Capturing() bool { return false }
+
+// Commands are none.
+func (*Pane) Commands() []pane.Word { return nil }
+
+// Update has nothing to do.
+func (*Pane) Update(tea.Msg, pane.Context) tea.Cmd { return nil }
+
+// Keys are the pane's rows of the key table.
+func (*Pane) Keys() []pane.Key {
+	return []pane.Key{{Keys: []string{"Y"}, Help: "copy as Markdown", Reason: refuseCopy, Run: copyMarkdown}}
+}
+
+// plan is the forecast that is shown: the run's own, else that of the run.yaml on the table.
+func plan(c pane.Context) (*trainer.Plan, *trainer.Config) {
+	if c.View.Run.Plan != nil && (c.View.Run.State.Active() || c.View.Plan == nil) {
+		return c.View.Run.Plan, &c.View.Run.Config
+	}
+	if c.View.Plan != nil {
+		return c.View.Plan, c.View.Config
+	}
+	return nil, nil
+}
+
+// View draws gauges, owners and the plan's other numbers, as many as there is room for.
+func (*Pane) View(width, height int, c pane.Context) string {
+	f := widget.Frame{Title: "Memory", Focused: c.Focused}
+	w, h := f.Inner(width, height)
+	p, cfg := plan(c)
+	if p == nil {
+		return f.View(c.Theme, empty(c, w, h), width, height)
+	}
+	if !p.Fits {
+		f.Tone = themes.Bad
+	}
+	if cfg != nil {
+		f.Info = string(cfg.Method)
+	}
+	rows := gauges(c, *p, w)
+	rows = append(rows, "")
+	rows = append(rows, owners(c.Theme, p.Memory, w)...)
+	if facts := facts(c.Theme, *p, cfg, w); len(rows)+2 <= h {
+		rows = append(rows, "")
+		rows = append(rows, facts...)
+	}
+	return f.View(c.Theme, strings.Join(rows, "\n"), width, height)
+}
+
+func empty(c pane.Context, w, h int) string {
+	if c.View.PlanErr != "" {
+		return widget.Empty(c.Theme, w, h, "No plan", c.View.PlanErr)
+	}
+	if c.View.Config != nil {
+		return widget.Empty(c.Theme, w, h, "Planning"+c.Theme.Glyphs.Ellipsis, "sizes come from the model's headers and a dry step")
+	}
+	return widget.Empty(c.Theme, w, h, "No plan yet", ":config FILE plans the memory of a run.yaml", "before its first step")
+}
+
+// share is a part of the plan.
+type share struct {
+	name, doc string
+	bytes     int64
+	tok       themes.Token
+	fill      int
+}
+
+func shares(m trainer.MemoryPlan) []share {
+	all := []share{
+		{"base", "frozen weights", m.Base, themes.Series1, 0},
+		{"adapters", "trained weights", m.Adapters, themes.Series2, 1},
+		{"gradients", "of the trained weights", m.Gradients, themes.Series3, 2},
+		{"optimizer", "both moments of AdamW", m.Optimizer, themes.Series4, 3},
+		{"activations", "of the largest micro-batch", m.Activations, themes.Series5, 4},
+		{"workspace", "tables and the device's own", m.Workspace, themes.Series6, 5},
+	}
+	return all
+}
+
+// label is the field of the gauges' names and of the owners.
+const label = 11
+
+// gauges are the device in use and the plan against what is free.
+func gauges(c pane.Context, p trainer.Plan, w int) []string {
+	var rows []string
+	gauge := func(name string, of, all int64, tok themes.Token) {
+		g := widget.Gauge{Label: name, LabelWidth: label, Frac: float64(of) / float64(max(all, 1)), Value: widget.Bytes(of) + " of " + widget.Bytes(all), ValueWidth: 20, Tok: tok}
+		rows = append(rows, g.View(c.Theme, w))
+	}
+	mem := c.View.Memory
+	if mem.Total > 0 {
+		gauge("device", mem.Total-mem.Free, mem.Total, themes.None)
+	}
+	if p.Available > 0 {
+		gauge("plan", p.Memory.Total(), p.Available, themes.None)
+	}
+	if mem.Used > 0 {
+		gauge("in use", mem.Used, max(p.Memory.Total(), mem.Used), themes.Accent)
+	}
+	return rows
+}
+
+// owners are the plan's parts: one bar of them all, and a row for each.
+func owners(th *themes.Theme, m trainer.MemoryPlan, w int) []string {
+	total := max(m.Total(), 1)
+	rows := []string{stack(th, m, w)}
+	for _, s := range shares(m) {
+		part := float64(s.bytes) / float64(total)
+		l := widget.NewLine(th, w).Repeat(themes.FG(s.tok), th.Glyphs.Fills[s.fill], 1).Space(1)
+		l.Field(themes.FG(themes.Text), s.name, label, widget.Left).Field(themes.FG(themes.Text), widget.Bytes(s.bytes), 9, widget.Right)
+		l.Field(themes.FG(themes.Muted), widget.Percent(part), 6, widget.Right)
+		if l.Left() > widget.Width(s.doc)+3 {
+			l.Space(3).Add(themes.FG(themes.Faint), s.doc)
+		}
+		rows = append(rows, l.String())
+	}
+	l := widget.NewLine(th, w).Space(2).Field(themes.FG(themes.Muted), "sum", label, widget.Left)
+	rows = append(rows, l.Field(themes.FG(themes.Text, themes.Bold), widget.Bytes(m.Total()), 9, widget.Right).String())
+	l = widget.NewLine(th, w).Space(2).Field(themes.FG(themes.Muted), "kv cache", label, widget.Left).Field(themes.FG(themes.Muted), widget.Bytes(m.KV), 9, widget.Right)
+	if doc := "for the playground, where there is room"; l.Left() > widget.Width(doc)+9 {
+		l.Space(9).Add(themes.FG(themes.Faint), doc)
+	}
+	return append(rows, l.String())
+}
+
+// stack is one bar of all parts; borders are rounded from the running sum, so that rounding does not add up, and every
+// part that is there at all has a cell.
+func stack(th *themes.Theme, m trainer.MemoryPlan, w int) string {
+	total := max(m.Total(), 1)
+	l := widget.NewLine(th, w)
+	var sum int64
+	for _, s := range shares(m) {
+		sum += s.bytes
+		if s.bytes > 0 {
+			to := int(float64(sum) / float64(total) * float64(w))
+			l.Repeat(themes.FG(s.tok), th.Glyphs.Fills[s.fill], max(to-(w-l.Left()), 1))
+		}
+	}
+	return l.String()
+}
+
+// facts are the plan's other numbers.
+func facts(th *themes.Theme, p trainer.Plan, cfg *trainer.Config, w int) []string {
+	n := func(v int) string { return widget.Group(int64(v)) }
+	list := [][2]string{
+		{"steps", fmt.Sprintf("%s, %.3g epochs of %s", n(p.Steps), p.Epochs, n(p.StepsPerEpoch))},
+		{"rows", fmt.Sprintf("%s, longest %s tokens", n(p.Rows), n(p.Longest))},
+		{"tokens", fmt.Sprintf("%s, %s trained", widget.Count(float64(p.Tokens)), widget.Count(float64(p.TrainedTokens)))},
+		{"parameters", fmt.Sprintf("%s, %s trained", widget.Count(float64(p.Parameters)), widget.Count(float64(p.Trainable)))},
+		{"batch", fmt.Sprintf("%s tokens at most", n(p.BatchTokens))},
+	}
+	if size := LargestBatch(p, cfg); size > 0 {
+		list = append(list, [2]string{"would fit", fmt.Sprintf("per_device_train_batch_size %s, about", n(size))})
+	}
+	list = append(list, [2]string{"checkpoint", widget.Bytes(p.CheckpointSize)})
+	if p.CutRows > 0 {
+		list = append(list, [2]string{"cut", n(p.CutRows) + " rows by max_seq_length"})
+	}
+	var rows []string
+	for _, f := range list {
+		l := widget.NewLine(th, w).Space(2).Field(themes.FG(themes.Muted), f[0], label, widget.Left)
+		rows = append(rows, l.Field(themes.FG(themes.Text), f[1], w-label-2, widget.Left).String())
+	}
+	return rows
+}
+
+// LargestBatch estimates the largest micro-batch that fits: activations grow with its rows, the rest does not. 0 where the
+// device's memory is not known or the plan does not fit.
+func LargestBatch(p trainer.Plan, cfg *trainer.Config) int {
+	if cfg == nil || !p.Fits || p.Available <= 0 || p.Memory.Activations <= 0 || cfg.BatchSize <= 0 {
+		return 0
+	}
+	room := p.Available - (p.Memory.Total() - p.Memory.Activations)
+	return int(float64(cfg.BatchSize) * float64(room) / float64(p.Memory.Activations))
+}
+
+func refuseCopy(c pane.Context) string {
+	if p, _ := plan(c); p == nil {
+		return "no plan to copy yet: :config FILE makes one"
+	}
+	return ""
+}
+
+func copyMarkdown(c pane.Context) tea.Cmd {
+	p, _ := plan(c)
+	var b strings.Builder
+	b.WriteString("| owner | planned |\n| --- | ---: |\n")
+	for _, s := range shares(p.Memory) {
+		fmt.Fprintf(&b, "| %s | %s |\n", s.name, widget.Bytes(s.bytes))
+	}
+	fmt.Fprintf(&b, "| **sum** | %s |\n| kv cache | %s |\n| available | %s |\n", widget.Bytes(p.Memory.Total()), widget.Bytes(p.Memory.KV), widget.Bytes(p.Available))
+	text := b.String()
+	told := func() tea.Msg { return pane.Told{Text: fmt.Sprintf("copied %d bytes of Markdown", len(text))} }
+	return tea.Batch(tea.SetClipboard(text), told)
+}
