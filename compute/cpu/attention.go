@@ -11,23 +11,6 @@ import (
 	"lathe/compute"
 )
 
-// hostToC copies a slice to the workspace: C may keep addresses of C memory only.
-func hostToC[T any](c *check, s []T) unsafe.Pointer {
-	if !c.ok {
-		return nil
-	}
-	bytes := int64(len(s)) * int64(unsafe.Sizeof(*new(T)))
-	space := c.d.workspace(c.op, slotTask, max(bytes, 1))
-	if space == nil {
-		c.ok = false
-		return nil
-	}
-	copy(cSlice[T](space.p, len(s)), s)
-	return space.p
-}
-
-func cSlice[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
-
 // Attention is compute.Operations' Attention.
 func (d *Device) Attention(a compute.Attention) {
 	c := d.begin("Attention")

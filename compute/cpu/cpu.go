@@ -7,8 +7,10 @@
 //
 // # Checking the C side
 //
-// The race detector does not see C. `go test -asan ./compute/cpu` runs the suite under the address sanitizer, where every
-// buffer is a malloc of its own, so that a kernel that leaves its buffer is caught.
+// The race detector does not see C. Under the address sanitizer every buffer is a malloc of its own, so that a kernel that
+// leaves its buffer is caught; one tier takes about two minutes:
+//
+//	go test -asan -run TestSuite/avx512 ./compute/cpu
 package cpu
 
 // #cgo CFLAGS: -O3 -std=c11 -Wall -Wextra
@@ -137,34 +139,6 @@ func (d *Device) enter() {
 	if C.lathe_threads() != d.threads {
 		C.lathe_set_threads(d.threads)
 	}
-}
-
-// slot names a workspace: an operation that calls others must not lose its own to them.
-type slot int
-
-const (
-	slotTask slot = iota // of one C call
-	slotLoss             // of LinearCrossEntropy, which calls products
-	slots
-)
-
-// workspace returns scratch memory of at least so many bytes, whose content lasts until the slot's next use. It is nil, with
-// an error remembered, where memory is short.
-func (d *Device) workspace(op string, s slot, bytes int64) *allocation {
-	if a := d.scratch[s]; a != nil {
-		if a.bytes >= bytes {
-			return a
-		}
-		d.release(a)
-		d.scratch[s] = nil
-	}
-	a, err := d.allocate(bytes)
-	if err != nil {
-		d.fail(op, "reserve workspace: %w", err)
-		return nil
-	}
-	d.scratch[s] = a
-	return a
 }
 
 func processorName() string {

@@ -97,19 +97,23 @@ INLINE vf distance(const query_tile *t, int64_t r, int64_t j) {
 INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked, float *scores, float *highest,
                        float *total) {
     vf old = v_load(highest + r), top = old, slope = v_load(t->slope + r), sum = v_zero();
+    int raw = !masked && !t->a->alibi && t->a->softcap <= 0; // the product's scores are final
     for (int64_t j = 0; j < n; j++) {
-        vf s = score(t->a, v_load(scores + j * TILE + r), slope, t->a->alibi ? distance(t, r, first + j) : v_zero());
-        if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
-        v_store(scores + j * TILE + r, s);
+        vf s = v_load(scores + j * TILE + r);
+        if (!raw) {
+            s = score(t->a, s, slope, t->a->alibi ? distance(t, r, first + j) : v_zero());
+            if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
+            v_store(scores + j * TILE + r, s);
+        }
         top = v_max(s, top);
     }
     vf base = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // rows that saw no key yet
     for (int64_t j = 0; j < n; j++) {
-        vf p = v_exp(v_load(scores + j * TILE + r) - base);
+        vf p = v_exp_bounded(v_load(scores + j * TILE + r) - base);
         v_store(scores + j * TILE + r, p);
         sum += p;
     }
-    vf shrink = v_exp(old - base);
+    vf shrink = v_exp_bounded(old - base);
     v_store(highest + r, top);
     v_store(total + r, v_fma(v_load(total + r), shrink, sum));
     return shrink;
@@ -165,8 +169,8 @@ static void attention_task(void *arg, int index, int worker) {
             task -= tiles * a->kv;
             continue;
         }
-        query_tile t; // the last tiles see most keys: they go first, so that no thread is left with one at the end
-        int64_t kv = task % a->kv, tile = tiles - 1 - task / a->kv;
+        query_tile t; // tiles of one key head follow each other, for its keys are in the cache; the last see most keys
+        int64_t kv = task / tiles, tile = tiles - 1 - task % tiles;
         tile_open(&t, a, span, kv, kv * group, group, tile * TILE);
         attend(&t, &s);
         return;

@@ -7,17 +7,15 @@ INLINE float widen_bf16(uint16_t h) {
     return x;
 }
 
+// Shifting exponent and fraction into place leaves the number 2⁻¹¹² times too small, denormals included; infinities and NaN
+// get their exponent set.
 INLINE float widen_f16(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3ff, bits;
-    if (exponent == 0) { // zero or denormal: fraction · 2⁻²⁴
-        float x = (float)fraction * 0x1p-24f;
-        return sign ? -x : x;
-    }
-    if (exponent == 31)
-        bits = sign | 0x7f800000 | fraction << 13;
-    else
-        bits = sign | (exponent + 112) << 23 | fraction << 13;
+    uint32_t bits = (uint32_t)(h & 0x7fff) << 13;
     float x;
+    memcpy(&x, &bits, 4);
+    x *= 0x1p112f;
+    memcpy(&bits, &x, 4);
+    bits |= ((h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0) | (uint32_t)(h & 0x8000) << 16;
     memcpy(&x, &bits, 4);
     return x;
 }

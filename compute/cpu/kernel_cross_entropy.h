@@ -8,7 +8,7 @@ INLINE double exp_sum(const float *x, int64_t n, float highest) {
         vf sum = v_zero();
         int64_t end = block + 64 * LANES < n ? block + 64 * LANES : n;
         for (int64_t i = block; i < end; i += LANES) {
-            vf e = v_exp(v_get(x + i, end - i) - top);
+            vf e = v_exp_bounded(v_get(x + i, end - i) - top);
             if (end - i < LANES) {
                 float lane[LANES] = {0};
                 v_store_head(lane, e, end - i);
@@ -49,7 +49,7 @@ static void cross_entropy_task(void *arg, int index, int worker) {
     float onehot = 1.0f - (a->softcap > 0 ? (x[label] / a->softcap) * (x[label] / a->softcap) : 0.0f);
     vf top = v_set(highest), scale = v_set((float)(a->grad_scale / total));
     for (int64_t i = 0; i < v; i += LANES) {
-        vf s = v_get(x + i, v - i), d = v_exp(s - top) * scale;
+        vf s = v_get(x + i, v - i), d = v_exp_bounded(s - top) * scale;
         if (a->softcap > 0) {
             vf t = s * inverse;
             d = d * (v_set(1.0f) - t * t);

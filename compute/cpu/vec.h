@@ -39,10 +39,6 @@ INLINE vm m_or(vm a, vm b) { return a | b; }
 INLINE vm m_not(vm a) { return (__mmask16)~a; }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 INLINE vf v_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
-INLINE vf v_widen_bf16(const uint16_t *p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)), 16));
-}
-INLINE vf v_widen_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p)); }
 
 #elif LATHE_TIER == 1
 #include <immintrin.h>
@@ -83,10 +79,6 @@ INLINE vf v_scale2(vf a, vf n) {
     __m256i q = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(e, half), bias), 23);
     return a * _mm256_castsi256_ps(p) * _mm256_castsi256_ps(q);
 }
-INLINE vf v_widen_bf16(const uint16_t *p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16));
-}
-INLINE vf v_widen_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p)); }
 
 #else
 #define LANES 4
@@ -132,16 +124,12 @@ INLINE vf v_sqrt(vf a) {
 }
 // Adding 1.5·2²³ rounds to the nearest integer for |a| < 2²².
 INLINE vf v_round(vf a) {
-    volatile vf magic = v_set(12582912.0f);
-    vf m = magic;
-    return (a + m) - m;
+    vf magic = v_set(12582912.0f);
+    return (a + magic) - magic;
 }
 INLINE vf v_scale2(vf a, vf n) {
     vi e = __builtin_convertvector(n, vi), half = e >> 1;
     return a * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
-}
-INLINE vf v_widen_bf16(const uint16_t *p) {
-    return (vf)((vi){p[0], p[1], p[2], p[3]} << 16);
 }
 #endif
 
@@ -172,10 +160,10 @@ INLINE float v_highest(vf x) {
     return lane[0];
 }
 
-// eˣ within 2 ulp (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below -103.98, infinity above 88.73; NaN stays.
-INLINE vf v_exp(vf x) {
-    vf y = v_select(v_lt(v_set(89.0f), x), v_set(89.0f), x);
-    y = v_select(v_lt(y, v_set(-104.5f)), v_set(-104.5f), y);
+// eˣ within 2 ulp (Cody-Waite reduction, the polynomial of Cephes' expf) for x ≤ 88.7; 0 below -103.98; NaN stays. (v_max and
+// v_min give their second operand where one is NaN.)
+INLINE vf v_exp_bounded(vf x) {
+    vf y = v_max(v_set(-104.5f), x);
     vf n = v_round(y * v_set(1.44269504088896341f));
     vf r = v_fma(n, v_set(-0.693359375f), y);
     r = v_fma(n, v_set(2.12194440e-4f), r);
@@ -188,6 +176,9 @@ INLINE vf v_exp(vf x) {
     p = v_fma(p, r * r, r) + v_set(1.0f);
     return v_scale2(p, n);
 }
+
+// The same for every x; infinity above 88.73.
+INLINE vf v_exp(vf x) { return v_exp_bounded(v_min(v_set(89.0f), x)); }
 
 // tanh within 3 ulp: Cephes' polynomial near zero, 1 - 2/(e²ˣ+1) elsewhere.
 INLINE vf v_tanh(vf x) {
