@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -203,7 +204,7 @@ func eachMember(raw []byte, member func(key string, dec *jsontext.Decoder) error
 	if err := readObject(dec, "header", func(key string) error { return member(key, dec) }); err != nil {
 		return err
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("something follows the JSON object")
 	}
 	return nil

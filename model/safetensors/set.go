@@ -163,7 +163,7 @@ func (s *Set) Tensor(name string) (Tensor, bool) {
 	return t, ok
 }
 
-// Metadata is the union of the files' __metadata__ and, for an index, nothing of the index's own.
+// Metadata is the __metadata__ of the file, or of all shards together.
 func (s *Set) Metadata() map[string]string { return s.metadata }
 
 // Files lists the paths that are mapped.

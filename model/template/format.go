@@ -258,8 +258,7 @@ func (s spec) format(v val) (string, error) {
 	case 'f', 'F', 'e', 'E', 'g', 'G', '%':
 		return s.float(v)
 	}
-	if n, ok := asBig(v); ok && v.Kind() == value.KindNumber {
-		_ = n
+	if _, ok := asBig(v); ok && v.Kind() == value.KindNumber {
 		return s.integer(v)
 	}
 	if _, ok := v.Raw().(float64); ok && s.precision >= 0 {

@@ -173,7 +173,7 @@ func decodeRequest(raw []byte) (*dict, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read request: %w", err)
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("read request: something follows the JSON object")
 	}
 	request, ok := asDict(v)

@@ -26,15 +26,6 @@ var runeBytes = func() map[rune]byte {
 	return m
 }()
 
-// spellBytes writes text the way a byte-level vocabulary does.
-func spellBytes(s string) string {
-	out := make([]byte, 0, 2*len(s))
-	for i := range len(s) {
-		out = utf8.AppendRune(out, byteRunes[s[i]])
-	}
-	return string(out)
-}
-
 // unspellBytes appends the bytes of a byte-level token, or its own where it is not spelled that way (an added token
 // with a space in it).
 func unspellBytes(dst []byte, token string) []byte {
