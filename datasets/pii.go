@@ -81,16 +81,27 @@ func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c)
 }
 
+func isCapital(c byte) bool { return c >= 'A' && c <= 'Z' }
+
 // maxNumber is how many bytes of digits and separators are looked at.
 const maxNumber = 48
+
+// numberDetectors are asked in this order: the more a number has to be, the
+// earlier; each when there are enough digits and dots for it.
+var numberDetectors = [...]struct {
+	digits, dots int
+	at           func(text []byte, i, end int, decoded bool) (span, bool)
+}{{13, 0, cardAt}, {9, 0, ssnAt}, {4, 3, ipv4At}, {8, 0, phoneAt}}
 
 // numberAt looks at the number that begins with the digit at i. It returns what
 // the number is, if anything, and where the walk goes on.
 func numberAt(text []byte, i int, decoded bool) (found span, ok bool, next int) {
-	end, digits := i, 0
+	end, digits, dots := i, 0, 0
 	for end < len(text) && end-i < maxNumber && (isDigit(text[end]) || strings.IndexByte(" -.()", text[end]) >= 0) {
 		if isDigit(text[end]) {
 			digits++
+		} else if text[end] == '.' {
+			dots++
 		}
 		end++
 	}
@@ -104,11 +115,14 @@ func numberAt(text []byte, i int, decoded bool) (found span, ok bool, next int) 
 	if found, ok := ibanBefore(text, i, decoded); ok {
 		return found, true, found.end
 	}
-	if digits < 4 {
+	if digits < 4 || digits < 8 && dots < 3 {
 		return span{}, false, end
 	}
-	for _, detect := range []func([]byte, int, int, bool) (span, bool){cardAt, ssnAt, ipv4At, phoneAt} {
-		if found, ok := detect(text, i, end, decoded); ok {
+	for _, d := range numberDetectors {
+		if digits < d.digits || dots < d.dots {
+			continue
+		}
+		if found, ok := d.at(text, i, end, decoded); ok {
 			return found, true, max(found.end, next)
 		}
 	}
@@ -220,6 +234,9 @@ func ipv4At(text []byte, i, _ int, decoded bool) (span, bool) {
 // groups or seven colons, so that times and C++ names are none.
 func ipv6At(text []byte, i int, decoded bool) (span, bool) {
 	isHex := func(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
+	if i+1 == len(text) || text[i+1] != ':' && !isHex(text[i+1]) {
+		return span{}, false // a colon between words, nearly always
+	}
 	start, end := i, i+1
 	for start > 0 && i-start < 45 && (isHex(text[start-1]) || text[start-1] == ':') && (decoded || !escaped(text, start-1)) {
 		start--
@@ -302,7 +319,7 @@ var ibanLengths = map[string]int{
 // at i, after the letters of a country: its length and its sum modulo 97.
 func ibanBefore(text []byte, i int, decoded bool) (span, bool) {
 	start := i - 2
-	if start < 0 || wordBefore(text, start, decoded) {
+	if start < 0 || !isCapital(text[start]) || !isCapital(text[start+1]) || wordBefore(text, start, decoded) {
 		return span{}, false
 	}
 	want := ibanLengths[string(text[start:i])]
@@ -314,7 +331,7 @@ func ibanBefore(text []byte, i int, decoded bool) (span, bool) {
 	for ; end < len(text) && len(account) < want; end++ {
 		c := text[end]
 		switch {
-		case isDigit(c) || c >= 'A' && c <= 'Z':
+		case isDigit(c) || isCapital(c):
 			account = append(account, c)
 		case c != ' ' || end > 0 && text[end-1] == ' ':
 			return span{}, false
