@@ -10,14 +10,21 @@ import (
 // errNoWords says that the run's tokens cannot be turned into text.
 var errNoWords = errors.New("the model has no tokenizer: its tokens cannot be shown as words")
 
+// words is what turns tokens into text: the model's own tokenizer, however the trainer wrapped it.
+type words interface {
+	IsSpecial(id int32) bool
+	NewStream() *tokenizer.Stream
+	Decode(ids []int32, skipSpecial bool) string
+}
+
 // answer turns generated tokens into text, piece by piece, special tokens left out.
 type answer struct {
-	tok    *tokenizer.Tokenizer
+	tok    words
 	stream *tokenizer.Stream
 }
 
 func newAnswer(e *datasets.Encoder) (*answer, error) {
-	tok, ok := e.Tokenizer.(*tokenizer.Tokenizer)
+	tok, ok := e.Tokenizer.(words)
 	if !ok {
 		return nil, errNoWords
 	}

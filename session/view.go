@@ -188,7 +188,6 @@ func (v *View) Apply(e Event) {
 	case EvalProgress:
 		v.Evaluating, v.EvalDone, v.EvalTotal = b.Version, b.Done, b.Total
 	case Evaluated:
-		v.Evaluating = ""
 		v.Reports = append(v.Reports, b)
 	case Exported:
 		v.Exports = append(v.Exports, b)

@@ -201,7 +201,7 @@ func (d *script) evaluate(r *Result) error {
 		return err
 	}
 	if len(v.Reports) < len(versions) {
-		return fmt.Errorf("%d of %d versions could be evaluated: see the log", len(v.Reports), len(versions))
+		return fmt.Errorf("%d of %d versions could be evaluated: %s", len(v.Reports), len(versions), v.Log[len(v.Log)-1].Text)
 	}
 	for i, e := range v.Reports[len(v.Reports)-len(versions):] {
 		m := measure(e)
