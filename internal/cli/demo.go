@@ -97,4 +97,6 @@ func (e *env) demoReport(files demo.Files, r demo.Result) {
 		r.Adapter, filepath.Join(files.Dir, "run.yaml"), files.Dir, r.Seconds)
 }
 
-func indent(text string) string { return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") }
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
+}

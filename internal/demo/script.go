@@ -245,7 +245,9 @@ func (d *script) export(r *Result) error {
 	if err := d.s.Do(session.Export{Version: session.VersionLive, Format: "peft", Out: d.files.Export}); err != nil {
 		return err
 	}
-	v, err := d.wait(func(v session.View) bool { return len(v.Exports) > 0 || len(v.Log) > before && v.Log[len(v.Log)-1].Level == "error" })
+	v, err := d.wait(func(v session.View) bool {
+		return len(v.Exports) > 0 || len(v.Log) > before && v.Log[len(v.Log)-1].Level == "error"
+	})
 	if err != nil {
 		return err
 	}

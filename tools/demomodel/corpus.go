@@ -175,6 +175,23 @@ var frames = []string{
 	"what about the {name}", "explain the {name} please", "Good morning, how is your {name}?", "Is there a {name}?",
 }
 
+// nextFrames ask what to do; the plain answer is the topic's next step.
+var nextFrames = []string{
+	"What do I do about the {name}?", "What is the next step for the {name}?", "how do I go on with the {name}",
+	"Next step for the {name}?", "What should I do now about the {name}?", "{name}, what do you need from me?",
+}
+
+// noteFrames ask for a note of a few lines: the only answers of the base model that are longer than one.
+var noteFrames = []string{
+	"Write a note on the {name}.", "note on {name}", "Put the {name} on a note.", "Make a short note: {name}.",
+}
+
+// greetings are answered by an opening.
+var greetings = []string{
+	"Hello", "Hi", "Good morning", "Hello there", "Hi, is someone there?", "Good evening", "Dear support", "hello?", "Hey",
+	"I have a question", "Can you help me?", "I need help",
+}
+
 var items = []string{
 	"lamp", "jacket", "phone", "chair", "watch", "bag", "radio", "table", "kettle", "camera", "shirt", "bike", "clock",
 	"mirror", "printer", "tent", "boots", "headphones",
@@ -210,6 +227,28 @@ func questions(r *rand.Rand) []question {
 		}
 	}
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+// smallTalk is the rest of the base model's corpus: next steps asked for by themselves, and greetings.
+func smallTalk() []alpaca {
+	var all []alpaca
+	for _, t := range topics {
+		for _, name := range t.names {
+			for _, frame := range nextFrames {
+				all = append(all, alpaca{strings.ReplaceAll(frame, "{name}", name), "", strings.ToUpper(t.next[:1]) + t.next[1:]})
+			}
+			for i, frame := range noteFrames {
+				note := fmt.Sprintf("Our note on the %s:\n%s\nNext: %s", name, t.facts[i%len(t.facts)], t.next)
+				all = append(all, alpaca{strings.ReplaceAll(frame, "{name}", name), "", note})
+			}
+		}
+	}
+	for _, greeting := range greetings {
+		for _, opening := range openings {
+			all = append(all, alpaca{greeting, "", opening})
+		}
+	}
 	return all
 }
 

@@ -2,7 +2,7 @@
 // desk's questions and plain answers, trains a tokenizer on it, trains a small llama from random weights, and puts model and
 // fine-tuning data into internal/demo/assets. The seed is fixed; TRAINING.json beside the weights records what it took.
 //
-//	go run ./tools/demomodel [-out internal/demo/assets] [-epochs 6]
+//	go run ./tools/demomodel [-out internal/demo/assets] [-epochs 12]
 package main
 
 import (
@@ -30,7 +30,7 @@ const (
 	seed         = 20261123
 	vocabulary   = 768
 	heldOutRows  = 40
-	fineTuneRows = 480
+	fineTuneRows = 960
 )
 
 // specials frame the chat: see chatTemplate.
@@ -73,7 +73,7 @@ type record struct {
 func main() {
 	log.SetFlags(0)
 	out := flag.String("out", "internal/demo/assets", "folder to write")
-	epochs := flag.Float64("epochs", 6, "passes over the corpus")
+	epochs := flag.Float64("epochs", 12, "passes over the corpus")
 	flag.Parse()
 	if err := run(*out, *epochs); err != nil {
 		log.Fatalf("demomodel: %v", err)
@@ -129,6 +129,7 @@ func writeData(work string) ([]alpaca, error) {
 	for _, q := range rest {
 		corpus = append(corpus, alpaca{q.text, "", plain(r, q)})
 	}
+	corpus = append(corpus, smallTalk()...)
 	for _, q := range rest[:fineTuneRows] {
 		fine = append(fine, alpaca{q.text, "", styled(r, q)})
 	}
