@@ -1,7 +1,8 @@
 // Activations and their derivatives, plain and gated.
 
-// The normal distribution function ½(1+erf(x/√2)), within 4 ulp for x > -6: near zero an odd polynomial for erf, elsewhere
-// erfc as the exponential of a polynomial (after N. Juffa's erff), which does not cancel in the lower tail.
+// The normal distribution function ½(1+erf(x/√2)): near zero an odd polynomial for erf, elsewhere erfc as the exponential of
+// a polynomial (after N. Juffa's erff), which does not cancel in the lower tail: relative errors stay below 6e-6 down to
+// x = -2.9 and 7e-5 down to -6 (measured over all floats), where ½(1+erf) in float32 has no digit left.
 INLINE vf normal_cdf(vf x) {
     vf z = x * v_set(0.70710678118654752f), t = v_abs(z), s = z * z, half = v_set(0.5f);
     vf r = v_fma(v_set(-1.72853470e-5f), t, v_set(3.83197126e-4f));

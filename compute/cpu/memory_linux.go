@@ -3,6 +3,7 @@ package cpu
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,7 +24,7 @@ func systemMemory() (available, total int64) {
 			available = kib << 10
 		}
 	}
-	if limit, used, ok := groupMemory(); ok && limit < total {
+	if limit, used, ok := groupMemory("/proc/self/cgroup", "/sys/fs/cgroup"); ok && limit < total {
 		total = limit
 		available = min(available, max(0, limit-used))
 	}
@@ -31,16 +32,17 @@ func systemMemory() (available, total int64) {
 }
 
 // groupMemory is the tightest limit of the control groups (version 2, else version 1) that hold this process, and what
-// that group uses, without the files that it could drop.
-func groupMemory() (limit, used int64, ok bool) {
-	for _, line := range fileLines("/proc/self/cgroup") {
-		parts := strings.SplitN(line, ":", 3)
-		if len(parts) != 3 || parts[1] != "" && parts[1] != "memory" {
+// that group uses, without the files that it could drop. The groups are listed in a file and lie under a folder.
+func groupMemory(list, folder string) (limit, used int64, ok bool) {
+	for _, line := range fileLines(list) {
+		parts := strings.SplitN(line, ":", 3) // number:controllers:path, with number 0 and no controllers for version 2
+		if len(parts) != 3 || parts[1] != "" && !slices.Contains(strings.Split(parts[1], ","), "memory") {
 			continue
 		}
-		root, names := "/sys/fs/cgroup", [3]string{"memory.max", "memory.current", "inactive_file"}
-		if parts[1] == "memory" {
-			root, names = "/sys/fs/cgroup/memory", [3]string{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}
+		root, names := folder, [3]string{"memory.max", "memory.current", "inactive_file"}
+		if parts[1] != "" {
+			root = filepath.Join(folder, "memory")
+			names = [3]string{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}
 		}
 		for dir := filepath.Join(root, parts[2]); len(dir) >= len(root); dir = filepath.Dir(dir) {
 			l, err := readInt(filepath.Join(dir, names[0]))

