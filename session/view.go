@@ -45,7 +45,9 @@ type View struct {
 
 // DataView is the dataset on screen.
 type DataView struct {
-	Path     string
+	Path string
+	// Opened counts the datasets that were put on screen: another count is another content, even under the same path.
+	Opened   int
 	Rows     int
 	Part     float64 // of the file indexed, 0 to 1
 	Indexed  bool
@@ -221,7 +223,7 @@ func (v *View) openData(path string) {
 	shelf[v.Data.Path] = v.Data
 	known := shelf[path]
 	v.shelf = shelf
-	v.Data = DataView{Path: path, Labels: known.Labels, Undo: known.Undo, Findings: known.Findings, Summary: known.Summary}
+	v.Data = DataView{Path: path, Opened: v.Data.Opened + 1, Labels: known.Labels, Undo: known.Undo, Findings: known.Findings, Summary: known.Summary}
 }
 
 func (d *DataView) apply(body Body) {

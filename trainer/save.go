@@ -147,8 +147,11 @@ var modelFiles = []string{
 }
 
 func copyModelFiles(files *model.Files, dir string) error {
+	if files.Dir == "" {
+		return nil
+	}
 	for _, name := range modelFiles {
-		data, err := fs.ReadFile(files.FS(), name)
+		data, err := os.ReadFile(filepath.Join(files.Dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -33,6 +33,7 @@ var mayImport = []struct {
 	{"tui/widget/...", []string{"themes", "tui/widget/..."}},
 	{"tui/dialog/...", []string{"themes", "tui/widget/..."}},
 	{"tui/internal/workbench", []string{"tui", "tui/internal/..."}},
+	{"tui/internal/panetest", []string{"tui/pane", "tui/dialog", "tui/internal/...", "session", "themes", "trainer", "datasets"}},
 	{"tui/internal/...", []string{"session", "trainer", "datasets", "evalsuite"}},
 	{"tui/pane/...", []string{"tui/widget/...", "tui/dialog", "session", "themes", "trainer", "datasets", "evalsuite", "tui/pane"}},
 	{"tui", []string{"tui/...", "session", "themes", "trainer", "datasets", "evalsuite"}},

@@ -87,6 +87,11 @@ func (l *Live) Do(c session.Command) error {
 			t.Add(session.Noted{Level: c.Level, Text: c.Text})
 		case session.LoadConfig:
 			t.Loaded()
+		case session.Lint:
+			t.Checked()
+		case session.UndoLabel:
+			last := t.View.Data.Undo[len(t.View.Data.Undo)-1]
+			t.Add(session.Labelled{Path: last.Path, Row: last.Row, Label: last.Previous, Previous: last.Label, Undo: true})
 		case session.SetLabel:
 			t.Add(session.Labelled{Path: t.View.Data.Path, Row: c.Row, Label: c.Label, Previous: t.View.Data.Labels[c.Row]})
 		}
@@ -94,18 +99,11 @@ func (l *Live) Do(c session.Command) error {
 	return nil
 }
 
-// Row makes a row up.
-func (l *Live) Row(i int) (datasets.Row, error) {
-	if i < 0 || i >= 3200 {
-		return datasets.Row{}, fmt.Errorf("row %d is not in the dataset", i)
-	}
-	return datasets.Row{}, fmt.Errorf("the made-up dataset has no rows")
-}
+// Row is a made-up row.
+func (l *Live) Row(i int) (datasets.Row, error) { return Row(i) }
 
-// Tokens makes none up.
-func (l *Live) Tokens(int) (datasets.View, error) {
-	return datasets.View{}, fmt.Errorf("the made-up dataset has no tokens")
-}
+// Tokens are a made-up row's tokens.
+func (l *Live) Tokens(i int) (datasets.View, error) { return Tokens(i) }
 
 // Changed, Take and Close make it a workbench's feed.
 
