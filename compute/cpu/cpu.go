@@ -87,6 +87,9 @@ func New(o Options) (*Device, error) {
 		}
 		d.tier = C.int(i)
 	}
+	if o.Threads == 0 { // GOMAXPROCS knows the quota of a container
+		o.Threads = min(int(C.lathe_cores()), runtime.GOMAXPROCS(0))
+	}
 	C.lathe_set_threads(C.int(o.Threads))
 	d.threads = C.lathe_threads()
 	d.atOpen, _ = systemMemory()

@@ -42,6 +42,7 @@ typedef struct {
     int64_t a_group, b_group; // panels of A and B in one task
     int64_t b_groups, pack_group;
     float *shared, *private_;
+    int workers; // that private_ has room for
     int share_a; // which operand is packed beforehand
 } gemm_job;
 
@@ -201,7 +202,7 @@ static void run_few_rows(gemm_job *j) {
     j->share_a = 1;
     pack_shared_operand(j);
     j->b_group = group_size(j->b_panels, 4 * lathe_threads(), j->b_panels);
-    lathe_parallel((int)div_up(j->b_panels, j->b_group), few_rows, j);
+    lathe_parallel_on(j->workers, (int)div_up(j->b_panels, j->b_group), few_rows, j);
 }
 
 static void run_many_rows(gemm_job *j) {
@@ -216,7 +217,7 @@ static void run_many_rows(gemm_job *j) {
         j->a_group = div_up(j->a_panels, a_groups);
         j->b_group = group_size(j->b_panels, div_up(tasks, a_groups), j->b_panels);
         j->b_groups = div_up(j->b_panels, j->b_group);
-        lathe_parallel((int)(div_up(j->a_panels, j->a_group) * j->b_groups), many_rows, j);
+        lathe_parallel_on(j->workers, (int)(div_up(j->a_panels, j->a_group) * j->b_groups), many_rows, j);
     }
 }
 
@@ -287,7 +288,7 @@ static lathe_gemm_args transpose_product(const lathe_gemm_args *g) {
     return t;
 }
 
-void lathe_gemm(const lathe_gemm_args *g, void *scratch) {
+void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
     const gemm_kernels *kernels = gemm_kernels_in_use();
     const int64_t depth = g->k + g->r;
     lathe_gemm_args transposed;
@@ -306,6 +307,7 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch) {
         return;
     }
     gemm_job j = {.g = g, .kernels = kernels, .shared = scratch, .n = g->n};
+    j.workers = (int)((bytes / sizeof(float) - GEMM_SHARED) / GEMM_PRIVATE);
     j.private_ = j.shared + GEMM_SHARED;
     j.a_panels = div_up(g->m, kernels->mr);
     j.mr = (int)div_up(g->m, j.a_panels); // equal heights: 16 rows are 8+8, not 14+2

@@ -48,7 +48,8 @@ size_t lathe_gemm_scratch(void);
 
 // lathe_gemm computes one product on all threads. The bits of C do not depend on the number of threads: k is never split
 // among them and its blocks are summed in one fixed order.
-void lathe_gemm(const lathe_gemm_args *args, void *scratch);
+// Scratch of fewer bytes than lathe_gemm_scratch slows it down, below that of one thread it is an error of the caller's.
+void lathe_gemm(const lathe_gemm_args *args, void *scratch, size_t bytes);
 
 // lathe_column_sums adds to dst[cols] the sums of the columns of src [rows,cols], each in the order of the rows.
 void lathe_column_sums(float *dst, const float *src, int64_t rows, int64_t cols);

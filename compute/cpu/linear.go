@@ -72,7 +72,7 @@ func (c *check) multiply(g *C.lathe_gemm_args, dtype compute.DType) {
 		return
 	}
 	if space := c.d.workspace(c.op, slotTask, int64(C.lathe_gemm_scratch())); space != nil {
-		C.lathe_gemm(g, space.p)
+		C.lathe_gemm(g, space.p, C.size_t(space.bytes))
 	}
 }
 

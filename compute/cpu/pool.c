@@ -18,11 +18,15 @@
 #define relax() ((void)0)
 #endif
 
-// A ticket packs the next index to claim (high half) and the number of tasks (low half). Claiming is one compare-and-swap
-// on the whole, so a worker that wakes late either claims a task of the job that runs now or finds none; a claimed task
-// keeps its job alive, because the caller waits for every task (not for every worker: one that the system has not
-// scheduled holds nobody up).
-#define TICKET(next, tasks) ((uint64_t)(next) << 32 | (uint32_t)(tasks))
+// A ticket packs the next index to claim (28 bits), the number of tasks (28) and the highest worker that may take part (8).
+// Claiming is one compare-and-swap on the whole, so a worker that wakes late either claims a task of the job that runs now
+// or finds none; a claimed task keeps its job alive, because the caller waits for every task (not for every worker: one
+// that the system has not scheduled holds nobody up).
+enum { MAX_TASKS = (1 << 28) - 1 };
+static uint64_t ticket(uint64_t next, uint64_t tasks, uint64_t last) { return next << 36 | tasks << 8 | last; }
+static uint64_t next_of(uint64_t t) { return t >> 36; }
+static uint64_t tasks_of(uint64_t t) { return t >> 8 & MAX_TASKS; }
+static int last_of(uint64_t t) { return (int)(t & 255); }
 
 enum { SPIN = 4000 }; // pauses before parking: about 50-100 µs
 
@@ -52,11 +56,11 @@ static _Thread_local int self;   // this thread's worker number
 static void run_claimed(void) {
     uint64_t t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     for (;;) {
-        uint32_t next = (uint32_t)(t >> 32), tasks = (uint32_t)t;
-        if (next >= tasks)
+        const uint64_t next = next_of(t), tasks = tasks_of(t);
+        if (next >= tasks || self > last_of(t))
             return;
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &t, TICKET(next + 1, tasks), memory_order_acq_rel,
-                                                   memory_order_acquire))
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &t, ticket(next + 1, tasks, (uint64_t)last_of(t)),
+                                                   memory_order_acq_rel, memory_order_acquire))
             continue;
         lathe_task fn = atomic_load_explicit(&pool.fn, memory_order_relaxed);
         fn(atomic_load_explicit(&pool.arg, memory_order_relaxed), (int)next, self);
@@ -70,8 +74,8 @@ static void run_claimed(void) {
 }
 
 static int has_work(void) {
-    uint64_t t = atomic_load(&pool.ticket);
-    return (uint32_t)(t >> 32) < (uint32_t)t;
+    const uint64_t t = atomic_load(&pool.ticket);
+    return next_of(t) < tasks_of(t) && self <= last_of(t);
 }
 
 // spinning pays only while every thread has a CPU of its own.
@@ -222,6 +226,15 @@ void lathe_set_threads(int n) {
     disown();
 }
 
+int lathe_cores(void) {
+    while (!own())
+        sched_yield();
+    find_cpus();
+    const int cores = pool.cores;
+    disown();
+    return cores;
+}
+
 int lathe_threads(void) {
     if (atomic_load(&pool.threads) == 0)
         lathe_set_threads(0);
@@ -242,14 +255,16 @@ static void wait_done(int tasks) {
     pthread_mutex_unlock(&pool.mutex);
 }
 
-void lathe_parallel(int tasks, lathe_task fn, void *arg) {
+void lathe_parallel(int tasks, lathe_task fn, void *arg) { lathe_parallel_on(LATHE_MAX_THREADS, tasks, fn, arg); }
+
+void lathe_parallel_on(int workers, int tasks, lathe_task fn, void *arg) {
     if (tasks <= 0)
         return;
-    if (tasks == 1 || nested || lathe_threads() == 1 || !own()) {
+    if (tasks == 1 || workers <= 1 || tasks > MAX_TASKS || nested || lathe_threads() == 1 || !own()) {
         int was = nested;
         nested = 1;
         for (int i = 0; i < tasks; i++)
-            fn(arg, i, self);
+            fn(arg, i, self < workers ? self : 0);
         nested = was;
         return;
     }
@@ -258,7 +273,8 @@ void lathe_parallel(int tasks, lathe_task fn, void *arg) {
     atomic_store_explicit(&pool.fn, fn, memory_order_relaxed);
     atomic_store_explicit(&pool.arg, arg, memory_order_relaxed);
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
-    atomic_store(&pool.ticket, TICKET(0, tasks));
+    const int last = workers < LATHE_MAX_THREADS ? workers - 1 : LATHE_MAX_THREADS - 1;
+    atomic_store(&pool.ticket, ticket(0, (uint64_t)tasks, (uint64_t)last));
     if (atomic_load(&pool.sleepers) > 0) {
         pthread_mutex_lock(&pool.mutex);
         pthread_cond_broadcast(&pool.work);

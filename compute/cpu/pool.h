@@ -11,9 +11,15 @@ typedef void (*lathe_task)(void *arg, int index, int worker);
 // another thread uses the pool, runs its tasks one after the other on the calling thread.
 void lathe_parallel(int tasks, lathe_task fn, void *arg);
 
-// lathe_threads is the number of threads, the caller's included; at first one for each physical core that the process may
-// run on.
+// lathe_parallel_on lets only workers below `workers` take part: for scratch memory that was sized for that many, while another
+// device of the process may set the number of threads anew.
+void lathe_parallel_on(int workers, int tasks, lathe_task fn, void *arg);
+
+// lathe_threads is the number of threads, the caller's included; at first lathe_cores.
 int lathe_threads(void);
+
+// lathe_cores is the number of physical cores that the process may run on (its affinity; quotas are not looked at).
+int lathe_cores(void);
 
 // lathe_set_threads changes that number; n ≤ 0 restores the default. It waits for a running lathe_parallel.
 void lathe_set_threads(int n);
