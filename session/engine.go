@@ -137,7 +137,7 @@ func (e *engine) prepare(id int64, c Start) (*trainer.Run, error) {
 		return nil, err
 	}
 	return trainer.Prepare(e.s.ctx, dev, c.Config, trainer.Options{
-		Resume: c.Resume, MaxSteps: c.MaxSteps, StopAfter: c.StopAfter,
+		Resume: c.Resume, MaxSteps: c.MaxSteps, StopAfter: c.StopAfter, PauseOnSaveError: e.s.options.PauseOnSaveError,
 		Progress: func(stage string, done, total int64) {
 			e.s.post(id, Preparing{Stage: stage, Done: done, Total: total})
 		},

@@ -21,6 +21,9 @@ type Options struct {
 	// Device is what OpenDevice gets: auto, cpu, cuda or cuda:N.
 	Device     string
 	OpenDevice func(spec string) (compute.Device, error)
+	// PauseOnSaveError pauses a run whose checkpoint could not be written, for somebody who watches to make room; without it
+	// such a run ends.
+	PauseOnSaveError bool
 	// OnEvent, when set, hears every event in order, on the session's goroutine: what prints lines. It must not call the
 	// session and should not dawdle.
 	OnEvent func(Event)

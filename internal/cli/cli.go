@@ -100,8 +100,10 @@ func newRoot(e *env) *cobra.Command {
 	return root
 }
 
-// maxArgs and exactArgs are cobra's checks with usage errors' exit code.
+// maxArgs, exactArgs and minArgs are cobra's checks with usage errors' exit code.
 func maxArgs(n int) cobra.PositionalArgs { return asUsage(cobra.MaximumNArgs(n)) }
+
+func exactArgs(n int) cobra.PositionalArgs { return asUsage(cobra.ExactArgs(n)) }
 
 func minArgs(n int) cobra.PositionalArgs { return asUsage(cobra.MinimumNArgs(n)) }
 

@@ -8,12 +8,6 @@ import (
 	"lathe/datasets"
 )
 
-func dataCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "data", Short: "Check and change datasets"}
-	cmd.AddCommand(lintCommand(e))
-	return cmd
-}
-
 // lintFlags are the flags of `lathe data lint`.
 type lintFlags struct {
 	model        string
