@@ -29,8 +29,8 @@ func linears(b *bench) {
 	types := b.Info().MatMul
 	for _, c := range []linearCase{{1, 1, 1, 0}, {1, 64, 65, 3}, {2, 63, 64, 1}, {5, 65, 63, 8}, {63, 130, 129, 5}, {130, 300, 257, 16}, {1, 1000, 515, 0}} {
 		for _, w := range []string{"float32", "bfloat16", "float16", "nf4", "nf4 double"} {
-			for _, compute := range types {
-				b.sub(fmt.Sprintf("%dx%dx%d+%d/%s/%s", c.n, c.in, c.out, c.rank, w, compute), func(b *bench) { b.linear(c, w, compute) })
+			for _, operands := range types {
+				b.sub(fmt.Sprintf("%dx%dx%d+%d/%s/%s", c.n, c.in, c.out, c.rank, w, operands), func(b *bench) { b.linear(c, w, operands) })
 			}
 		}
 	}

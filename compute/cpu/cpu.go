@@ -58,7 +58,8 @@ type Device struct {
 
 var _ compute.Device = (*Device)(nil)
 
-// New opens the CPU. It fails on a tier that this processor does not have, and on settings that mean nothing.
+// New opens the CPU. It fails on a tier that this processor does not have, and on settings that mean nothing. The devices of
+// a process share one pool: those that work at the same time must have the same options.
 func New(o Options) (*Device, error) {
 	if o.Threads == 0 {
 		if s := os.Getenv("LATHE_THREADS"); s != "" {

@@ -21,18 +21,19 @@ const (
 func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	c := d.begin("LinearCrossEntropy")
 	v, in := a.W.Out, a.W.In
-	x, logprobs := c.f32("X", a.X, a.N, in), c.f32("LogProbs", a.LogProbs, a.N)
+	c.want(v > 0 && in > 0, "W is [%d,%d]", v, in)
+	c.f32("X", a.X, a.N, in)
+	logprobs := c.f32("LogProbs", a.LogProbs, a.N)
 	labels := c.indices("Labels", a.Labels, a.N, v, -100)
+	c.optional("Bias", a.Bias, v)
 	c.optional("DX", a.DX, a.N, in)
 	c.optional("DW", a.DW, v, in)
 	c.optional("DBias", a.DBias, v)
-	c.optional("Bias", a.Bias, v)
-	c.want(v > 0 && in > 0, "W is [%d,%d]", v, in)
 	if !c.ok {
 		return
 	}
-	var rows []int32
-	targets := unsafe.Slice((*int32)(unsafe.Pointer(labels)), a.N)
+	targets := cSlice[int32](unsafe.Pointer(labels), a.N)
+	var rows []int32 // that are trained
 	for n, label := range targets {
 		if label >= 0 {
 			rows = append(rows, int32(n))
@@ -43,64 +44,66 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 		d.Zero(a.DX)
 	}
 	chunk := min(len(rows), max(logitsMinRows, min(logitsMaxRows, logitsBytes/(4*v))))
-	backward := a.DX != nil || a.DW != nil || a.DBias != nil
-	s := d.lossSpace(c, chunk, v, in)
+	space := d.lossSpace(c, chunk, v, in)
 	for ; c.ok && len(rows) > 0 && d.err == nil; rows = rows[min(chunk, len(rows)):] {
-		n := min(chunk, len(rows))
-		ids, logits, gathered := s.rows.Slice(0, n), s.logits.Slice(0, n*v), s.x.Slice(0, n*in)
-		copy(cSlice[int32](address(ids), n), rows)
-		for i, row := range rows[:n] {
-			cSlice[int32](address(s.labels), n)[i] = targets[row]
-		}
-		d.Embedding(compute.Embedding{Y: gathered, Table: a.X, IDs: ids, N: n, C: in, Scale: 1})
-		d.Linear(compute.Linear{Y: logits, X: gathered, N: n, W: a.W, Bias: a.Bias, Compute: a.Compute})
-		d.enter()
-		C.lathe_cross_entropy(&C.lathe_cross_entropy_args{
-			logits: (*C.float)(address(logits)), labels: (*C.int32_t)(address(s.labels)),
-			logprobs: (*C.float)(address(s.logprobs)), n: C.int64_t(n), v: C.int64_t(v),
-			softcap: C.float(a.Softcap), grad_scale: C.float(a.GradScale), grad: flag(backward),
-		})
-		for i, row := range rows[:n] {
-			cSlice[float32](unsafe.Pointer(logprobs), a.N)[row] = cSlice[float32](address(s.logprobs), n)[i]
-		}
-		if a.DW != nil || a.DBias != nil {
-			d.LinearBackwardWeight(compute.LinearBackwardWeight{
-				DW: a.DW, DBias: a.DBias, DY: logits, X: gathered, N: n, Out: v, In: in, Scale: 1, Compute: a.Compute,
-			})
-		}
-		if a.DX != nil { // the gathered rows are done with: their place takes the gradient
-			d.LinearBackwardInput(compute.LinearBackwardInput{DX: gathered, DY: logits, N: n, W: a.W, Compute: a.Compute})
-			d.EmbeddingBackward(compute.EmbeddingBackward{DTable: a.DX, DY: gathered, IDs: ids, N: n, C: in, Scale: 1})
-		}
+		d.lossChunk(a, rows[:min(chunk, len(rows))], targets, cSlice[float32](unsafe.Pointer(logprobs), a.N), space)
 	}
-	_ = x
+}
+
+// lossChunk does the rows that fit the workspace.
+func (d *Device) lossChunk(a compute.LinearCrossEntropy, rows, targets []int32, logprobs []float32, s lossSpace) {
+	n, v, in := len(rows), a.W.Out, a.W.In
+	ids, logits, x := s.rows.Slice(0, n), s.logits.Slice(0, n*v), s.x.Slice(0, n*in)
+	copy(cSlice[int32](address(ids), n), rows)
+	labels := cSlice[int32](address(s.labels), n)
+	for i, row := range rows {
+		labels[i] = targets[row]
+	}
+	d.Embedding(compute.Embedding{Y: x, Table: a.X, IDs: ids, N: n, C: in, Scale: 1})
+	d.Linear(compute.Linear{Y: logits, X: x, N: n, W: a.W, Bias: a.Bias, Compute: a.Compute})
+	if d.err != nil {
+		return
+	}
+	C.lathe_cross_entropy(&C.lathe_cross_entropy_args{
+		logits: (*C.float)(address(logits)), labels: (*C.int32_t)(address(s.labels)),
+		logprobs: (*C.float)(address(s.logprobs)), n: C.int64_t(n), v: C.int64_t(v),
+		softcap: C.float(a.Softcap), grad_scale: C.float(a.GradScale), grad: flag(a.DX != nil || a.DW != nil || a.DBias != nil),
+	})
+	for i, p := range cSlice[float32](address(s.logprobs), n) {
+		logprobs[rows[i]] = p
+	}
+	if a.DW != nil || a.DBias != nil {
+		d.LinearBackwardWeight(compute.LinearBackwardWeight{
+			DW: a.DW, DBias: a.DBias, DY: logits, X: x, N: n, Out: v, In: in, Scale: 1, Compute: a.Compute,
+		})
+	}
+	if a.DX != nil { // the gathered rows are done with: their place takes the gradient
+		d.LinearBackwardInput(compute.LinearBackwardInput{DX: x, DY: logits, N: n, W: a.W, Compute: a.Compute})
+		d.EmbeddingBackward(compute.EmbeddingBackward{DTable: a.DX, DY: x, IDs: ids, N: n, C: in, Scale: 1})
+	}
 }
 
 // lossSpace is the workspace of one chunk of rows.
 type lossSpace struct {
-	logits, x, logprobs, rows, labels compute.Buffer
+	logits, x, logprobs compute.Buffer // [chunk,V], [chunk,C], [chunk]
+	rows, labels        compute.Buffer // I32 [chunk]
 }
 
 func (d *Device) lossSpace(c *check, chunk, v, in int) (s lossSpace) {
-	var total int64
-	sizes := []int{chunk * v, chunk * in, chunk, chunk, chunk}
-	for _, n := range sizes {
-		total += (4*int64(n) + 63) / 64 * 64
-	}
-	mem := d.workspace(c.op, slotLoss, max(total, 1))
+	aligned := func(n int) int64 { return (4*int64(n) + 63) / 64 * 64 }
+	mem := d.workspace(c.op, slotLoss, max(1, aligned(chunk*v)+aligned(chunk*in)+3*aligned(chunk)))
 	if mem == nil {
 		c.ok = false
 		return s
 	}
 	var at int64
-	for i, b := range []*compute.Buffer{&s.logits, &s.x, &s.logprobs, &s.rows, &s.labels} {
-		t := compute.F32
-		if i >= 3 {
-			t = compute.I32
-		}
-		*b = &buffer{dev: d, mem: mem, off: at, t: t, n: sizes[i]}
-		at += (4*int64(sizes[i]) + 63) / 64 * 64
+	take := func(t compute.DType, n int) compute.Buffer {
+		b := &buffer{dev: d, mem: mem, off: at, t: t, n: n}
+		at += aligned(n)
+		return b
 	}
+	s.logits, s.x, s.logprobs = take(compute.F32, chunk*v), take(compute.F32, chunk*in), take(compute.F32, chunk)
+	s.rows, s.labels = take(compute.I32, chunk), take(compute.I32, chunk)
 	return s
 }
 
