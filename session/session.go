@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,6 +82,12 @@ func (s *Session) recover() {
 	state, output := s.view.Run.State, s.view.Run.Output
 	path := s.view.Data.Path
 	s.view.Data.Linting = false
+	s.view.Plays = slices.Clone(s.view.Plays)
+	for i, p := range s.view.Plays {
+		if p.Finish == "" && p.Err == "" {
+			s.view.Plays[i].Err = "lathe ended before this was answered: ask again"
+		}
+	}
 	s.mu.Unlock()
 	if state.Active() {
 		reason := "lathe ended while the run was " + string(state) + "; go on with :resume " + output

@@ -33,6 +33,7 @@ func (l *Live) Run(every time.Duration, stop <-chan struct{}) {
 		select {
 		case <-ticker.C:
 			l.Change(func(t *Tape) {
+				t.Answer(4)
 				switch r := t.View.Run; {
 				case r.State != session.Running:
 				case r.Step+1 >= Steps:
@@ -87,6 +88,8 @@ func (l *Live) Do(c session.Command) error {
 			t.Add(session.Noted{Level: c.Level, Text: c.Text})
 		case session.LoadConfig:
 			t.Loaded()
+		case session.Prompt:
+			t.Ask(c.Text, c.Options, c.Versions...)
 		case session.Lint:
 			t.Checked()
 		case session.UndoLabel:
