@@ -166,8 +166,9 @@ static void make_room(void) {
 }
 
 static void pin_workers(void) {
-    // With few CPUs the system's own balancing does better, above all beside other processes.
-    pool.pinned = pool.ncpus >= 4 && pool.started + 1 <= pool.ncpus;
+    // With few CPUs the system's own balancing does better, above all beside other processes; and with fewer threads than cores
+    // two processes would sit on the same ones.
+    pool.pinned = pool.cores >= 4 && pool.started + 1 == pool.cores;
     if (!pool.pinned)
         return;
     pool.home[0] = pool.cpus[0];
