@@ -38,8 +38,8 @@ func global() []row {
 		space,
 		own("command line", groupScreen, (*model).openLine, ":"),
 		own("keys", groupScreen, (*model).openHelp, "?", "f1"),
-		own("next pane", groupScreen, func(m *model) tea.Cmd { return m.step(1) }, "tab"),
-		own("pane before", groupScreen, func(m *model) tea.Cmd { return m.step(-1) }, "shift+tab"),
+		own("next pane", "Panes", func(m *model) tea.Cmd { return m.step(1) }, "tab"),
+		own("pane before", "Panes", func(m *model) tea.Cmd { return m.step(-1) }, "shift+tab"),
 		own("log of events", groupScreen, (*model).openLog, "L"),
 		own("mouse on or off", groupScreen, (*model).toggleMouse, "M"),
 		own("draw anew", groupScreen, (*model).redraw, "ctrl+l"),
@@ -66,7 +66,7 @@ func (m *model) table() []row {
 	for i, s := range m.slots[:m.tabbed] {
 		run := func(m *model) tea.Cmd { m.choose(i); return nil }
 		rows = append(rows, row{
-			Key: pane.Key{Keys: []string{strconv.Itoa(i + 1)}, Help: title(s.pane.Name()), Group: groupScreen}, slot: none, run: run,
+			Key: pane.Key{Keys: []string{strconv.Itoa(i + 1)}, Help: title(s.pane.Name()), Group: "Panes"}, slot: none, run: run,
 		})
 	}
 	for _, k := range m.slots[m.front].pane.Keys() {
@@ -151,27 +151,26 @@ func (m *model) step(by int) tea.Cmd {
 	return nil
 }
 
-// bindings are the key table as widgets show it.
-func (m *model) bindings() []widget.Binding {
-	var out []widget.Binding
-	for _, r := range m.table() {
-		out = append(out, widget.Binding{Keys: r.Keys, Help: r.Help, Group: r.Group, Disabled: m.reason(r)})
-	}
-	return out
-}
-
 func (m *model) openHelp() tea.Cmd {
 	m.stack.Push(&dialog.Help{Title: "Keys and commands", Bindings: append(m.ordered(), m.wordBindings()...)})
 	return nil
 }
 
-// ordered are the bindings with the front pane's own first.
+// ordered are the bindings with the front pane's own first; neighbours that do the same share a row.
 func (m *model) ordered() []widget.Binding {
 	rows := m.table()
 	slices.SortStableFunc(rows, func(a, b row) int { return b.slot - a.slot })
 	var out []widget.Binding
 	for _, r := range rows {
-		out = append(out, widget.Binding{Keys: r.Keys, Help: r.Help, Group: r.Group, Disabled: m.reason(r)})
+		if n := len(out); n > 0 && out[n-1].Help == r.Help && out[n-1].Group == r.Group {
+			out[n-1].Keys = append(slices.Clone(out[n-1].Keys), r.Keys...)
+			continue
+		}
+		b := widget.Binding{Keys: r.Keys, Help: r.Help, Group: r.Group}
+		if m.reason(r) != "" {
+			b.Disabled = "not now" // the reason is long, and the key itself tells it
+		}
+		out = append(out, b)
 	}
 	return out
 }

@@ -26,7 +26,7 @@ func (m *model) leave() tea.Cmd {
 	if r.State == session.Paused {
 		options[2].Off = "the run is paused: resume it first with space"
 	}
-	m.stack.Push(dialog.NewChoose(m.theme, "Run "+r.Name+" is "+string(r.State), options, 0, func(i int) tea.Cmd {
+	d := dialog.NewChoose(m.theme, "Run "+r.Name+" is "+string(r.State), options, 0, func(i int) tea.Cmd {
 		switch i {
 		case 1:
 			return m.stopAndLeave()
@@ -35,7 +35,9 @@ func (m *model) leave() tea.Cmd {
 			return tea.Quit
 		}
 		return nil
-	}))
+	})
+	d.Plain = true
+	m.stack.Push(d)
 	return nil
 }
 

@@ -30,27 +30,27 @@ func (m *model) words() []word {
 		{Word: pane.Word{Name: "open", Args: "FILE", Help: "look at a dataset"}, need: true, complete: files, run: func(m *model, file string) tea.Cmd {
 			return m.sendAndShow(session.OpenData{Path: path(file)}, "data")
 		}},
-		{Word: pane.Word{Name: "config", Args: "FILE", Help: "put a run.yaml on the table: its data, its plan"}, need: true, complete: files, run: func(m *model, file string) tea.Cmd {
+		{Word: pane.Word{Name: "config", Args: "FILE", Help: "lay a run.yaml on the table"}, need: true, complete: files, run: func(m *model, file string) tea.Cmd {
 			return configure(m.session, path(file))
 		}},
-		{Word: pane.Word{Name: "train", Args: "[FILE]", Help: "start a run, with the run.yaml on the table or another"}, complete: files, run: trainWord},
-		{Word: pane.Word{Name: "resume", Args: "[DIR]", Help: "go on with the paused run, or from a checkpoint"}, complete: checkpoints, run: resumeWord},
-		{Word: pane.Word{Name: "pause", Help: "halt at the end of this step"}, run: send(session.Pause{})},
-		{Word: pane.Word{Name: "stop", Help: "end the run with a checkpoint"}, run: send(session.Stop{})},
-		{Word: pane.Word{Name: "save", Help: "write a checkpoint at the end of this step"}, run: send(session.Save{})},
+		{Word: pane.Word{Name: "train", Args: "[FILE]", Help: "start the run on the table"}, complete: files, run: trainWord},
+		{Word: pane.Word{Name: "resume", Args: "[DIR]", Help: "go on, or from a checkpoint"}, complete: checkpoints, run: resumeWord},
+		{Word: pane.Word{Name: "pause", Help: "halt after this step"}, run: send(session.Pause{})},
+		{Word: pane.Word{Name: "stop", Help: "end with a checkpoint"}, run: send(session.Stop{})},
+		{Word: pane.Word{Name: "save", Help: "write a checkpoint"}, run: send(session.Save{})},
 		{Word: pane.Word{Name: "lint", Help: "check the open dataset"}, run: func(m *model, _ string) tea.Cmd {
 			return m.sendAndShow(session.Lint{}, "data")
 		}},
-		{Word: pane.Word{Name: "prompt", Args: "TEXT", Help: "ask the model as it is now"}, need: true, run: func(m *model, text string) tea.Cmd {
+		{Word: pane.Word{Name: "prompt", Args: "TEXT", Help: "ask the model as it is"}, need: true, run: func(m *model, text string) tea.Cmd {
 			return m.sendAndShow(session.Prompt{Text: text, Versions: []string{session.VersionLive}}, "playground")
 		}},
-		{Word: pane.Word{Name: "export", Args: "OUT", Help: "write the adapter in PEFT's layout"}, need: true, complete: files, run: func(m *model, out string) tea.Cmd {
+		{Word: pane.Word{Name: "export", Args: "OUT", Help: "write the adapter (PEFT)"}, need: true, complete: files, run: func(m *model, out string) tea.Cmd {
 			return pane.Send(m.session, session.Export{Version: session.VersionLive, Format: "peft", Out: path(out)})
 		}},
-		{Word: pane.Word{Name: "theme", Args: "[NAME]", Help: "colours: " + strings.Join(themeNames(), ", ")}, run: themeWord, complete: completeTheme},
+		{Word: pane.Word{Name: "theme", Args: "[NAME]", Help: "colours"}, run: themeWord, complete: completeTheme},
 		{Word: pane.Word{Name: "log", Help: "all events"}, run: func(m *model, _ string) tea.Cmd { return m.openLog() }},
 		{Word: pane.Word{Name: "help", Help: "keys and commands"}, run: func(m *model, _ string) tea.Cmd { return m.openHelp() }},
-		{Word: pane.Word{Name: "quit", Help: "leave; asks while a run is at work"}, run: func(m *model, _ string) tea.Cmd { return m.leave() }},
+		{Word: pane.Word{Name: "quit", Help: "leave"}, run: func(m *model, _ string) tea.Cmd { return m.leave() }},
 	}
 	for i := range words {
 		words[i].slot = none
@@ -204,10 +204,12 @@ func themeWord(m *model, name string) tea.Cmd {
 			at = i + 1
 		}
 	}
-	m.stack.Push(dialog.NewChoose(m.theme, "Theme", options, at, func(i int) tea.Cmd {
+	d := dialog.NewChoose(m.theme, "Theme", options, at, func(i int) tea.Cmd {
 		m.setTheme(options[i].Text)
 		return nil
-	}))
+	})
+	d.Plain = true
+	m.stack.Push(d)
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package dialog
 
 import (
+	"strconv"
+	"strings"
+
 	"lathe/themes"
 	"lathe/tui/widget"
 
@@ -18,6 +21,7 @@ type Option struct {
 // with NewChoose.
 type Choose struct {
 	Title    string
+	Plain    bool                    // a few options, chosen by number instead of narrowed down by typing
 	OnDone   func(index int) tea.Cmd // index into the options given
 	OnCancel func() tea.Cmd          // may be nil
 	options  []Option
@@ -40,7 +44,11 @@ func NewChoose(th *themes.Theme, title string, options []Option, at int, onDone 
 			if o.Off != "" {
 				pen = themes.FG(themes.Faint)
 			}
-			return widget.Item{Text: o.Text, Info: o.Note, Pen: pen}
+			text := o.Text
+			if c.Plain {
+				text = strconv.Itoa(c.shown[i]+1) + "  " + text
+			}
+			return widget.Item{Text: text, Info: o.Note, Pen: pen}
 		})
 	c.list.Focused = true
 	c.list.Empty = "nothing matches"
@@ -77,7 +85,14 @@ func (c *Choose) Update(msg tea.Msg) (bool, tea.Cmd) {
 			c.list.Key(k)
 			c.why = ""
 			return false, nil
+		default:
+			if c.Plain {
+				return c.number(k)
+			}
 		}
+	}
+	if c.Plain {
+		return false, nil
 	}
 	changed, cmd := c.line.Update(msg)
 	if changed {
@@ -85,6 +100,17 @@ func (c *Choose) Update(msg tea.Msg) (bool, tea.Cmd) {
 		c.narrow()
 	}
 	return false, cmd
+}
+
+// number chooses the option of that number; other keys walk the list.
+func (c *Choose) number(key string) (bool, tea.Cmd) {
+	c.why = ""
+	if len(key) == 1 && key[0] >= '1' && int(key[0]-'1') < len(c.options) {
+		c.list.Select(int(key[0] - '1'))
+		return c.choose()
+	}
+	c.list.Key(key)
+	return false, nil
 }
 
 func (c *Choose) choose() (bool, tea.Cmd) {
@@ -113,16 +139,20 @@ func (c *Choose) View(th *themes.Theme, width, height int) string {
 	}
 	want := widget.Width(c.Title) + 4
 	for _, o := range c.options[:min(len(c.options), 200)] {
-		want = max(want, widget.Width(o.Text)+widget.Width(o.Note)+6)
+		// a list leaves a note out that takes more than two thirds of its row
+		want = max(want, widget.Width(o.Text)+widget.Width(o.Note)+9, widget.Width(o.Note)*3/2+4)
 	}
 	w := fitWidth(min(want, 72), 40, width)
 	inner := max(w-4, 1)
 	rows := min(max(len(c.options), 1), max(height-6, 1))
 	body := []string{c.line.View(inner), widget.Rule(th, "", inner), c.list.View(th, inner, rows)}
+	if c.Plain {
+		body = []string{c.list.View(th, inner, rows), ""}
+	}
 	foot := hint(th, inner, "enter", "choose", "esc", "cancel")
 	if c.why != "" {
 		foot = widget.NewLine(th, inner).Add(themes.FG(themes.Warn), c.why).String()
 	}
 	f := widget.Frame{Title: c.Title, Focused: true}
-	return f.View(th, widget.JoinV(append(body, foot)...), w, rows+5)
+	return f.View(th, strings.Join(append(body, foot), "\n"), w, rows+len(body)+2)
 }

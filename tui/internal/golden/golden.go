@@ -12,7 +12,15 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-var update = flag.Bool("update", false, "write golden files")
+// teatest brings a flag of the same name; Go initialises packages by path, so
+// that its package comes before this one.
+func init() {
+	if flag.Lookup("update") == nil {
+		flag.Bool("update", false, "write golden files")
+	}
+}
+
+func updating() bool { return flag.Lookup("update").Value.String() == "true" }
 
 // Plain compares a drawing, colours stripped, with testdata/name.txt.
 func Plain(t *testing.T, name, view string) {
@@ -29,7 +37,7 @@ func Styled(t *testing.T, name, view string) {
 
 func compare(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
+	if updating() {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}

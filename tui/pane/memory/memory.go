@@ -93,16 +93,18 @@ func shares(m trainer.MemoryPlan) []share {
 	all := []share{
 		{"base", "frozen weights", m.Base, themes.Series1, 0},
 		{"adapters", "trained weights", m.Adapters, themes.Series2, 1},
-		{"gradients", "of the trained weights", m.Gradients, themes.Series3, 2},
-		{"optimizer", "both moments of AdamW", m.Optimizer, themes.Series4, 3},
-		{"activations", "of the largest micro-batch", m.Activations, themes.Series5, 4},
-		{"workspace", "tables and the device's own", m.Workspace, themes.Series6, 5},
+		{"gradients", "of trained weights", m.Gradients, themes.Series3, 2},
+		{"optimizer", "AdamW's two moments", m.Optimizer, themes.Series4, 3},
+		{"activations", "largest micro-batch", m.Activations, themes.Series5, 4},
+		{"workspace", "the device's own", m.Workspace, themes.Series6, 5},
 	}
 	return all
 }
 
-// label is the field of the gauges' names and of the owners.
-const label = 11
+const (
+	label = 11 // cells of the owners' names
+	docs  = 22 // what their explanations take at most, with the space before them
+)
 
 // gauges are the device in use and the plan against what is free.
 func gauges(c pane.Context, p trainer.Plan, w int) []string {
@@ -133,7 +135,7 @@ func owners(th *themes.Theme, m trainer.MemoryPlan, w int) []string {
 		l := widget.NewLine(th, w).Repeat(themes.FG(s.tok), th.Glyphs.Fills[s.fill], 1).Space(1)
 		l.Field(themes.FG(themes.Text), s.name, label, widget.Left).Field(themes.FG(themes.Text), widget.Bytes(s.bytes), 9, widget.Right)
 		l.Field(themes.FG(themes.Muted), widget.Percent(part), 6, widget.Right)
-		if l.Left() > widget.Width(s.doc)+3 {
+		if l.Left() >= docs {
 			l.Space(3).Add(themes.FG(themes.Faint), s.doc)
 		}
 		rows = append(rows, l.String())
@@ -141,7 +143,7 @@ func owners(th *themes.Theme, m trainer.MemoryPlan, w int) []string {
 	l := widget.NewLine(th, w).Space(2).Field(themes.FG(themes.Muted), "sum", label, widget.Left)
 	rows = append(rows, l.Field(themes.FG(themes.Text, themes.Bold), widget.Bytes(m.Total()), 9, widget.Right).String())
 	l = widget.NewLine(th, w).Space(2).Field(themes.FG(themes.Muted), "kv cache", label, widget.Left).Field(themes.FG(themes.Muted), widget.Bytes(m.KV), 9, widget.Right)
-	if doc := "for the playground, where there is room"; l.Left() > widget.Width(doc)+9 {
+	if doc := "for the Playground"; l.Left() >= docs+6 {
 		l.Space(9).Add(themes.FG(themes.Faint), doc)
 	}
 	return append(rows, l.String())

@@ -42,9 +42,9 @@ func openRuns(c pane.Context) tea.Cmd {
 		if r.Step > 0 {
 			loss = widget.Number(r.Loss)
 		}
-		fmt.Fprintf(&b, "%s  %-9s  %s  step %s of %s  loss %s  %s\n", r.Started.Format("2006-01-02 15:04"), r.State,
-			widget.Fit(widget.Sanitize(r.Name), 16, widget.Left, c.Theme.Glyphs.Ellipsis),
-			widget.Group(int64(r.Step)), widget.Group(int64(r.TotalSteps)), loss, widget.Sanitize(r.Output))
+		name := widget.Fit(widget.Sanitize(r.Name), 16, widget.Left, c.Theme.Glyphs.Ellipsis)
+		steps := widget.Group(int64(r.Step)) + "/" + widget.Group(int64(r.TotalSteps))
+		fmt.Fprintf(&b, "%s  %-9s  %s  %13s  loss %s\n", r.Started.Format("2006-01-02 15:04"), r.State, name, steps, loss)
 	}
 	d := &dialog.Message{Title: "Runs of this workspace", Body: strings.TrimRight(b.String(), "\n")}
 	return func() tea.Msg { return pane.Open{Dialog: d} }

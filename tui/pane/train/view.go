@@ -109,7 +109,7 @@ func banner(c pane.Context, w int) []string {
 	text := ""
 	switch r.State {
 	case session.Paused:
-		text = fmt.Sprintf("paused after step %d: ask the model in the Playground, space resumes with the same bits", r.Step)
+		text = fmt.Sprintf("paused after step %d: prompt it in the Playground, space resumes", r.Step)
 	case session.Pausing:
 		text = "pausing at the end of this step"
 	case session.Stopping:
@@ -220,8 +220,7 @@ func (p *Pane) reading(th *themes.Theme, at session.StepPoint, w int) string {
 		{"step", widget.Group(int64(at.Step))},
 		{"loss", widget.Number(at.Loss)},
 		{"lr", widget.Number(at.LearningRate)},
-		{"grad norm", widget.Number(at.GradNorm)},
-		{"tokens", widget.Group(int64(at.Tokens))},
+		{"grad", widget.Number(at.GradNorm)},
 	}
 	if s, ok := p.charts.nearest(at.Step); ok {
 		where := "here"
@@ -233,6 +232,7 @@ func (p *Pane) reading(th *themes.Theme, at session.StepPoint, w int) string {
 		}
 		parts = append(parts, [2]string{filepath.Base(s.Path), where})
 	}
+	parts = append(parts, [2]string{"tokens", widget.Group(int64(at.Tokens))})
 	l := widget.NewLine(th, w)
 	for i, part := range parts {
 		gap := 0
