@@ -77,7 +77,7 @@ func (st *store) append(events []Event) error {
 	if err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
-	defer tx.Rollback() // after Commit it does nothing
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	insert := tx.Stmt(st.insert)
 	for i := range events {
 		kind, body, err := encodeBody(events[i].Body)
