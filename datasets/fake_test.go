@@ -71,7 +71,7 @@ func (f fakeTokenizer) Token(id int32) string {
 	case id >= fakeBOS:
 		return fakeSpecials[id-fakeBOS]
 	case id >= fakePair:
-		return " " + string(rune(id-fakePair))
+		return " " + string(id-fakePair)
 	}
 	return string([]byte{byte(id)})
 }

@@ -40,7 +40,7 @@ var (
 // readTurn reads element n of a list of messages.
 func readTurn(d *document, n int32, tags *Tags) turn {
 	t := turn{node: n, roleKey: "role", contentKey: "content", content: none}
-	who := none
+	var who int32
 	if tags.Role != "" {
 		t.roleKey = tags.Role
 		who = d.get(n, tags.Role)

@@ -70,6 +70,7 @@ const (
 	Heat7
 )
 
+// The inks of the heat ramp's backgrounds, which share their order.
 const (
 	HeatInk0 Token = iota + 60
 	HeatInk1
@@ -113,6 +114,7 @@ func Heat(v float64) Pen {
 // Attr are text attributes, combined by or.
 type Attr uint8
 
+// The attributes.
 const (
 	Bold Attr = 1 << iota
 	Dim

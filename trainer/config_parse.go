@@ -61,7 +61,7 @@ func ParseConfig(data []byte, dir string) (Config, error) {
 	p.settle(&c, dir)
 	faults := c.faults()
 	for i, f := range faults {
-		if e, ok := f.(*configError); ok && e.line == 0 {
+		if e := (*configError)(nil); errors.As(f, &e) && e.line == 0 {
 			key, _, _ := strings.Cut(e.text, ":")
 			faults[i] = &configError{line: p.seen[key], text: e.text}
 		}

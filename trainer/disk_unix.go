@@ -28,5 +28,5 @@ func diskFree(dir string) (int64, bool) {
 	if syscall.Statfs(dir, &s) != nil {
 		return 0, false
 	}
-	return int64(uint64(s.Bavail) * uint64(s.Bsize)), true
+	return int64(s.Bavail) * s.Bsize, true
 }

@@ -33,7 +33,7 @@ func intFilter(_ *run, args []val, kw map[string]val) (val, error) {
 		}
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil {
-			return other, nil
+			return other, nil //nolint:nilerr // what is no number is the default, as int() of Jinja2
 		}
 		return truncated(f, other), nil
 	}

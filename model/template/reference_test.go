@@ -144,7 +144,7 @@ func TestSnippets(t *testing.T) {
 	}
 	readTestdata(t, "snippets.json", &ref)
 	for _, s := range ref.Snippets {
-		got, err := "", error(nil)
+		var got string
 		tmpl, err := Parse(s.Template, nil)
 		if err == nil {
 			got, err = tmpl.Text(ref.Request)

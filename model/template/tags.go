@@ -6,7 +6,7 @@ import "strings"
 // namespace.
 func (p *exprParser) targets(dotted bool) (string, error) {
 	var items []string
-	comma := false
+	var comma bool
 	for {
 		var item string
 		if p.skip("(") {

@@ -114,7 +114,6 @@ func spaces(n int) string {
 }
 
 // lines counts the lines of a block.
-func lines(s string) int { return strings.Count(s, "\n") + 1 }
 
 // JoinH puts blocks of equal height side by side. Each must be as wide as it
 // says on every line, as what View returns is; nothing is measured.

@@ -37,7 +37,8 @@ func TestBytesOnTheWire(t *testing.T) {
 	for step < 400 {
 		frame()
 	}
-	first, total, most := 0, 0, 0
+	total, most := 0, 0
+	var first int
 	for range frames {
 		n := frame()
 		total += n
