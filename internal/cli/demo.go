@@ -16,6 +16,7 @@ import (
 func demoCommand(e *env) *cobra.Command {
 	var headless bool
 	var dir string
+	var screen *screenFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "The whole job on the built-in model: check, train, pause, prompt, resume, evaluate, compare, export",
@@ -28,9 +29,10 @@ func demoCommand(e *env) *cobra.Command {
 			if headless || e.json || !isTerminal(e.stdout) || !isTerminal(e.stdin) {
 				return e.demoHeadless(cmd.Context(), files)
 			}
-			return e.demoWorkbench(cmd.Context(), files)
+			return e.demoWorkbench(cmd.Context(), files, *screen)
 		},
 	}
+	screen = addScreenFlags(cmd)
 	cmd.Flags().BoolVar(&headless, "headless", false, "a report instead of the workbench; so it is without a terminal")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for the demo's files (default: a new temporary one)")
 	return cmd
