@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -165,7 +168,7 @@ func statsTable(s datasets.Stats) [][]string {
 	}
 	rows := [][]string{
 		{"rows", fmt.Sprintf("%s (%d unreadable), %s", count(int64(s.Rows)), s.Invalid, bytesText(s.Bytes))},
-		{"formats", fmt.Sprint(s.Formats)},
+		{"formats", counts(s.Formats)},
 		spread("asked, characters", s.PromptChars),
 		spread("answered, characters", s.AnswerChars),
 	}
@@ -174,9 +177,19 @@ func statsTable(s datasets.Stats) [][]string {
 			[]string{"tokens", fmt.Sprintf("%s, %s of them trained", count(s.Tokens), count(s.Trained))})
 	}
 	if len(s.Classes) > 0 {
-		rows = append(rows, []string{"classes", fmt.Sprint(s.Classes)})
+		rows = append(rows, []string{"classes", counts(s.Classes)})
 	}
 	return rows
+}
+
+// counts lists how often each name occurs, the most frequent first.
+func counts[K ~string](n map[K]int) string {
+	names := slices.SortedFunc(maps.Keys(n), func(a, b K) int { return cmp.Or(cmp.Compare(n[b], n[a]), cmp.Compare(a, b)) })
+	parts := make([]string, len(names))
+	for i, name := range names {
+		parts[i] = fmt.Sprintf("%s %s", name, count(int64(n[name])))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // printSplits says what went where.

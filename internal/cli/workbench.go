@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,8 +57,7 @@ func (e *env) workbench(ctx context.Context, dir string, f screenFlags, play fun
 	if err != nil {
 		return err
 	}
-	// A dropped line ends the screen, not the process: what trains goes on.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE)
 	guide := make(chan pane.Show)
 	if play != nil {
 		go play(s, guide)
@@ -65,6 +65,7 @@ func (e *env) workbench(ctx context.Context, dir string, f screenFlags, play fun
 		loadRunFile(s, dir)
 	}
 	err = tui.Run(ctx, tui.Options{Session: s, Theme: f.theme, ASCII: f.ascii, Guide: guide})
+	signal.Ignore(syscall.SIGHUP) // a dropped line ended the screen, not the process: what trains goes on
 	if errors.Is(err, tui.ErrDetached) || errors.Is(err, tui.ErrTerminalGone) {
 		fmt.Fprintln(e.stderr, "lathe: the training goes on without a screen; interrupt to save and stop")
 		err = e.outlive(ctx, s)
@@ -106,10 +107,21 @@ func (e *env) outlive(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
+// sceneTime is how long a scene of the demo stays at least: long enough to be read.
+const sceneTime = 4 * time.Second
+
 // demoWorkbench plays the demo on a screen: the scenes bring their panes to the front until the user chooses one.
 func (e *env) demoWorkbench(ctx context.Context, files demo.Files, f screenFlags) error {
 	return e.workbench(ctx, files.Dir, f, func(s *session.Session, guide chan<- pane.Show) {
+		var next <-chan time.Time
 		show := func(scene demo.Scene) {
+			if next != nil {
+				select {
+				case <-next:
+				case <-ctx.Done():
+				}
+			}
+			next = time.After(sceneTime)
 			select {
 			case guide <- pane.Show{Pane: scene.Pane, Caption: scene.Text}:
 			case <-ctx.Done():
