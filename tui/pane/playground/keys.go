@@ -28,7 +28,7 @@ const (
 // Keys are the keys of the pane.
 func (p *Pane) Keys() []pane.Key {
 	return []pane.Key{
-		{Keys: []string{"i", "enter"}, Help: "type a prompt", Group: groupAsk, Reason: p.needModel, Run: p.act(p.write)},
+		{Keys: []string{"i", "enter"}, Help: "type a prompt", Group: groupAsk, Reason: p.needModel, Run: p.act(func() tea.Cmd { return p.prompt.Open(p.c.Theme) })},
 		{Keys: []string{"v"}, Help: "next version", Group: groupAsk, Reason: p.needModel, Run: p.act(p.nextVersion)},
 		{Keys: []string{"V"}, Help: "choose a version", Group: groupAsk, Reason: p.needModel, Run: p.act(p.chooseVersion)},
 		{Keys: []string{"o"}, Help: "sampling", Group: groupAsk, Run: p.act(p.chooseSampling)},
@@ -142,7 +142,7 @@ func clip(text, said string) tea.Cmd {
 // Commands are the pane's words of the command line.
 func (p *Pane) Commands() []pane.Word {
 	return []pane.Word{
-		{Name: "sampling", Args: "[NAME=VALUE …]", Help: "how the playground samples: temperature, top-p, top-k, max-new-tokens, seed", Run: p.samplingWord},
+		{Name: "sampling", Args: "[NAME=VALUE ...]", Help: "how the playground samples: temperature, top-p, top-k, max-new-tokens, seed", Run: p.samplingWord},
 		{Name: "version", Args: "[NAME]", Help: "the version that the playground prompts: base, live or a checkpoint", Run: p.versionWord},
 	}
 }

@@ -21,10 +21,7 @@ type Pane struct {
 	options session.PlayOptions
 	heat    bool
 
-	editor *widget.Editor
-	typing bool
-	recall int // prompts back in history; 0 is the one being typed
-	draft  string
+	prompt *widget.Prompt
 
 	pager  prose.Pager
 	kept   map[int64]block
@@ -33,27 +30,27 @@ type Pane struct {
 
 // New makes the pane.
 func New() *Pane {
-	return &Pane{options: pane.DefaultSampling, pager: prose.Pager{Tail: true}, kept: map[int64]block{}}
+	return &Pane{options: pane.DefaultSampling, prompt: widget.NewPrompt("What would a user say?"), pager: prose.Pager{Tail: true}, kept: map[int64]block{}}
 }
 
 // Name is "playground".
 func (p *Pane) Name() string { return "playground" }
 
 // Capturing tells that a prompt is being typed.
-func (p *Pane) Capturing() bool { return p.typing }
+func (p *Pane) Capturing() bool { return p.prompt.Typing() }
 
 // Update takes what is typed, the answers of dialogs and the mouse.
 func (p *Pane) Update(msg tea.Msg, c pane.Context) tea.Cmd {
 	p.follow(c)
 	switch msg := msg.(type) {
 	case tea.KeyPressMsg:
-		if p.typing {
-			return p.typed(msg)
+		if k := msg.String(); k == "pgup" || k == "pgdown" {
+			p.pager.Key(k) // to read while one types
+			return nil
 		}
+		return p.typed(msg)
 	case tea.PasteMsg:
-		if p.typing {
-			return p.edit(msg)
-		}
+		return p.typed(msg)
 	case sampling:
 		p.options = session.PlayOptions(msg)
 	case chosen:
@@ -118,79 +115,13 @@ func (p *Pane) prompts() []string {
 	return out
 }
 
-// write begins to type.
-func (p *Pane) write() tea.Cmd {
-	if p.editor == nil {
-		p.editor = widget.NewEditor(p.c.Theme, "What would a user say?")
-	}
-	p.typing, p.recall = true, 0
-	return p.editor.Focus()
-}
-
-// leave ends typing; what was typed stays.
-func (p *Pane) leave() {
-	p.typing = false
-	p.editor.Blur()
-}
-
-// typed handles a key of the editor.
-func (p *Pane) typed(key tea.KeyPressMsg) tea.Cmd {
-	switch key.String() {
-	case "esc":
-		p.leave()
-		return nil
-	case "enter":
+// typed handles what goes to the prompt.
+func (p *Pane) typed(msg tea.Msg) tea.Cmd {
+	send, cmd := p.prompt.Update(msg, p.prompts())
+	if send {
 		return p.send()
-	case "alt+enter", "shift+enter", "ctrl+j", "ctrl+enter":
-		p.editor.InsertString("\n")
-		return nil
-	case "ctrl+p":
-		p.remember(1)
-		return nil
-	case "ctrl+n":
-		p.remember(-1)
-		return nil
-	case "up":
-		if p.editor.Line() == 0 {
-			p.remember(1)
-			return nil
-		}
-	case "down":
-		if p.editor.Line() == p.editor.LineCount()-1 {
-			p.remember(-1)
-			return nil
-		}
-	case "pgup", "pgdown":
-		p.pager.Key(key.String())
-		return nil
-	case "tab", "shift+tab":
-		return nil
 	}
-	return p.edit(key)
-}
-
-func (p *Pane) edit(msg tea.Msg) tea.Cmd {
-	_, cmd := p.editor.Update(msg)
 	return cmd
-}
-
-// remember puts an earlier prompt into the editor.
-func (p *Pane) remember(by int) {
-	prompts := p.prompts()
-	next := min(max(p.recall+by, 0), len(prompts))
-	if next == p.recall {
-		return
-	}
-	if p.recall == 0 {
-		p.draft = p.editor.Value()
-	}
-	p.recall = next
-	text := p.draft
-	if next > 0 {
-		text = prompts[len(prompts)-next]
-	}
-	p.editor.SetValue(text)
-	p.editor.MoveToEnd()
 }
 
 // refused brings a prompt back that the session did not take.
@@ -201,7 +132,7 @@ type refused struct {
 
 // send gives the prompt to the session.
 func (p *Pane) send() tea.Cmd {
-	text := p.editor.Value()
+	text := p.prompt.Value()
 	if strings.TrimSpace(text) == "" {
 		return told("an empty prompt: type something first", true)
 	}
@@ -209,8 +140,7 @@ func (p *Pane) send() tea.Cmd {
 	if err := cmd.Refusal(p.c.View); err != nil {
 		return told(err.Error(), true)
 	}
-	p.editor.Reset()
-	p.recall, p.draft = 0, ""
+	p.prompt.Clear()
 	p.pager.Tail = true
 	return ask(p.c.Session, cmd)
 }
@@ -230,8 +160,8 @@ func ask(s pane.Session, cmd session.Prompt) tea.Cmd {
 }
 
 func (p *Pane) refuse(m refused) tea.Cmd {
-	if p.editor != nil && p.editor.Value() == "" {
-		p.editor.SetValue(m.text)
+	if p.prompt.Value() == "" {
+		p.prompt.SetValue(p.c.Theme, m.text)
 	}
 	return told(m.err.Error(), true)
 }

@@ -40,13 +40,13 @@ func (p *Pane) View(width, height int, c pane.Context) string {
 	if w <= 0 || h <= 0 {
 		return f.View(c.Theme, "", width, height)
 	}
-	prompt := p.promptRows(h)
+	prompt := p.prompt.Rows(max(h/3, 1))
 	talk := max(h-prompt-1, 0)
 	body := []string{p.talk(w, talk)}
 	if h > prompt {
 		body = append(body, p.settings(w))
 	}
-	return f.View(c.Theme, widget.JoinV(append(body, p.prompt(w, min(prompt, h)))...), width, height)
+	return f.View(c.Theme, widget.JoinV(append(body, p.prompt.View(c.Theme, p.hint(w), w, min(prompt, h)))...), width, height)
 }
 
 // state is what the model is doing.
@@ -59,35 +59,19 @@ func (p *Pane) state() string {
 }
 
 func (p *Pane) foot() string {
-	if p.typing {
+	if p.prompt.Typing() {
 		return "enter send  ctrl+j new line  esc done"
 	}
 	return ""
 }
 
-// promptRows is how tall the editor is: as its text, at most a third of the pane.
-func (p *Pane) promptRows(height int) int {
-	if p.editor == nil || !p.typing && p.editor.Value() == "" {
-		return 1
-	}
-	return min(max(p.editor.LineCount(), 2), max(height/3, 1))
-}
-
-// prompt draws the editor, or how to get there.
-func (p *Pane) prompt(width, height int) string {
-	th := p.c.Theme
-	if p.editor != nil && (p.typing || p.editor.Value() != "") {
-		p.editor.SetTheme(th)
-		margin := widget.Block(th.Paint(themes.Accent, th.Glyphs.Pointer), 2, height)
-		return widget.JoinH(margin, p.editor.View(width-2, height))
-	}
-	l := widget.NewLine(th, width)
+// hint stands where the prompt will.
+func (p *Pane) hint(width int) string {
+	l := widget.NewLine(p.c.Theme, width)
 	if why := p.needModel(p.c); why != "" {
-		l.Add(themes.FG(themes.Faint), why)
-	} else {
-		l.Add(themes.FG(themes.Accent), "i").Add(themes.FG(themes.Faint), " types a prompt")
+		return l.Add(themes.FG(themes.Faint), why).String()
 	}
-	return widget.Block(l.String(), width, height)
+	return l.Add(themes.FG(themes.Accent), "i").Add(themes.FG(themes.Faint), " types a prompt").String()
 }
 
 // settings is the line between conversation and prompt: the version that is asked, and how it samples.
