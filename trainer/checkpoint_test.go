@@ -255,3 +255,28 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		t.Errorf("a checkpoint larger than the disk: %v", err)
 	}
 }
+
+// Whatever a checkpoint's JSON files hold, looking at it gives a checkpoint or a problem.
+func FuzzCheckpointFiles(f *testing.F) {
+	f.Add([]byte(`{"version":1,"files":[{"name":"trainer_state/state.json","size":2}]}`), []byte(`{}`))
+	f.Add([]byte(`{"version":1,"files":[{"name":"trainer_state/state.json","size":39}]}`), []byte(`{"version":1,"step":3,"config":{"lora":1}}`))
+	f.Add([]byte(`null`), []byte(`{"version":1,"history":{"evals":[{"step":0}]}}`))
+	f.Fuzz(func(t *testing.T, manifest, state []byte) {
+		dir := checkpointPath(t.TempDir(), 3)
+		if err := os.MkdirAll(filepath.Join(dir, stateDir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range map[string][]byte{manifestFile: manifest, stateFile: state} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list, err := ListCheckpoints(filepath.Dir(dir))
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		if _, err := findCheckpoint(dir); err != nil && !errors.Is(err, ErrResume) {
+			t.Fatal(err)
+		}
+	})
+}

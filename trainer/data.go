@@ -43,13 +43,14 @@ func readData(ctx context.Context, c Config, files *model.Files, progress func(s
 	if err != nil {
 		return nil, err
 	}
-	train, err := readRows(ctx, c, encoder, "train_file", c.TrainFile, files.Config.Vocab, progress)
+	reader := rowReader{config: c, encoder: encoder, vocab: files.Config.Vocab, progress: progress}
+	train, err := reader.read(ctx, "train_file", c.TrainFile)
 	if err != nil {
 		return nil, err
 	}
 	d := &corpus{encoder: encoder, train: train.samples, warnings: train.warnings}
 	if len(c.ValidationFile) > 0 {
-		validation, err := readRows(ctx, c, encoder, "validation_file", c.ValidationFile, files.Config.Vocab, progress)
+		validation, err := reader.read(ctx, "validation_file", c.ValidationFile)
 		if err != nil {
 			return nil, err
 		}
@@ -111,35 +112,12 @@ func maxSeqLength(c Config, m model.Config) int {
 	return c.MaxSeqLength
 }
 
-func readRows(ctx context.Context, c Config, e *datasets.Encoder, key string, paths []string, vocab int, progress func(string, int64, int64)) (*rows, error) {
-	format, err := datasets.ParseFormat(c.Format)
-	if err != nil {
-		return nil, err
-	}
-	options := datasets.Options{Format: format, Columns: c.Columns.Columns()}
-	r := &rows{}
-	for _, path := range paths {
-		warnings, err := lintRows(ctx, c, path, key, options, progress)
-		if err != nil {
-			return nil, err
-		}
-		r.warnings += warnings
-	}
-	r.samples, err = datasets.Load(ctx, paths, datasets.LoadOptions{
-		Open:     options,
-		Encoder:  e,
-		Progress: func(rows, total int) { progress("read "+key, int64(rows), int64(total)) },
-	})
-	if load := (*datasets.LoadError)(nil); errors.As(err, &load) {
-		return nil, unusableRows(e, key, load)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	if len(r.samples) == 0 {
-		return nil, dataErrorf("%s: %s: no row in it", key, strings.Join(paths, ", "))
-	}
-	return r, checkIDs(r.samples, key, vocab)
+// rowReader reads the files of a key of run.yaml.
+type rowReader struct {
+	config   Config
+	encoder  *datasets.Encoder
+	vocab    int
+	progress func(stage string, done, total int64)
 }
 
 // rows are what was read of one key's files.
@@ -148,8 +126,39 @@ type rows struct {
 	warnings int // of the linter
 }
 
-// lintRows refuses a file with a finding at error level, naming the first of them, and counts the warnings.
-func lintRows(ctx context.Context, c Config, path, key string, o datasets.Options, progress func(string, int64, int64)) (warnings int, err error) {
+func (r rowReader) read(ctx context.Context, key string, paths []string) (*rows, error) {
+	format, err := datasets.ParseFormat(r.config.Format)
+	if err != nil {
+		return nil, err
+	}
+	options := datasets.Options{Format: format, Columns: r.config.Columns.Columns()}
+	read := &rows{}
+	for _, path := range paths {
+		warnings, err := r.lint(ctx, key, path, options)
+		if err != nil {
+			return nil, err
+		}
+		read.warnings += warnings
+	}
+	read.samples, err = datasets.Load(ctx, paths, datasets.LoadOptions{
+		Open:     options,
+		Encoder:  r.encoder,
+		Progress: func(rows, total int) { r.progress("read "+key, int64(rows), int64(total)) },
+	})
+	if load := (*datasets.LoadError)(nil); errors.As(err, &load) {
+		return nil, r.unusable(key, load)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if len(read.samples) == 0 {
+		return nil, dataErrorf("%s: %s: no row in it", key, strings.Join(paths, ", "))
+	}
+	return read, checkIDs(read.samples, key, r.vocab)
+}
+
+// lint refuses a file with a finding at error level, naming the first of them, and counts the warnings.
+func (r rowReader) lint(ctx context.Context, key, path string, o datasets.Options) (warnings int, err error) {
 	file, err := datasets.Open(path, o)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", key, err)
@@ -157,8 +166,8 @@ func lintRows(ctx context.Context, c Config, path, key string, o datasets.Option
 	defer file.Close()
 	var lines []string
 	summary, err := datasets.Lint(ctx, file, datasets.LintOptions{
-		TrainOnInputs: c.TrainOnInputs,
-		Progress:      func(rows int, _ int64) { progress("check "+key, int64(rows), -1) },
+		TrainOnInputs: r.config.TrainOnInputs,
+		Progress:      func(rows int, _ int64) { r.progress("check "+key, int64(rows), -1) },
 	}, func(f datasets.Finding) {
 		if f.Level == datasets.LevelError && len(lines) < maxNamedRows {
 			lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, f.Code, f.Message))
@@ -173,13 +182,13 @@ func lintRows(ctx context.Context, c Config, path, key string, o datasets.Option
 	return summary.Warnings, nil
 }
 
-// unusableRows lists the rows that cannot be encoded.
-func unusableRows(e *datasets.Encoder, key string, load *datasets.LoadError) error {
+// unusable lists the rows that cannot be encoded.
+func (r rowReader) unusable(key string, load *datasets.LoadError) error {
 	lines := make([]string, 0, maxNamedRows)
 	for _, row := range load.Rows[:min(maxNamedRows, len(load.Rows))] {
 		lines = append(lines, row.Error())
 	}
-	if _, none := e.Tokenizer.(noTokenizer); none {
+	if _, none := r.encoder.Tokenizer.(noTokenizer); none {
 		key += " (the model's folder has no tokenizer.json, so that only rows of input_ids can be used)"
 	}
 	return listRows(key, lines, load.Total)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"lathe/datasets"
+	"lathe/model"
 )
 
 func writeRows(t testing.TB, text string) StringList {
@@ -202,5 +203,24 @@ func TestRunThatDoesNotFitIsRefused(t *testing.T) {
 	environment.Device.MemoryFree = 1000
 	if plan, err := MakePlan(context.Background(), c, environment, Options{}); err != nil || plan.Fits {
 		t.Errorf("a thousand bytes are enough: %+v, %v", plan, err)
+	}
+}
+
+// A model that is no folder, such as the one in the program itself, trains like any other.
+func TestEmbeddedModel(t *testing.T) {
+	files, err := model.OpenFS(os.DirFS(tinyModel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	c := tinyConfig(t)
+	c.Method, c.MaxSteps, c.ModelNameOrPath = MethodFull, 2, "built in"
+	train(t, c, Options{Files: files, StopAfter: 1})
+	events := train(t, c, Options{Files: files, Resume: c.OutputDir})
+	if steps := only[StepDone](events); len(steps) != 1 || steps[0].Step != 2 {
+		t.Errorf("%+v", steps)
+	}
+	if _, err := os.Stat(filepath.Join(c.OutputDir, "tokenizer.json")); err != nil {
+		t.Error(err)
 	}
 }

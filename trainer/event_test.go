@@ -102,3 +102,28 @@ func TestEventQueueNeverBlocks(t *testing.T) {
 		t.Errorf("%d events, sorted: %v", len(got), slices.IsSorted(got))
 	}
 }
+
+// Whatever line a journal holds, it is an event that is written again as it was read, or an error.
+func FuzzUnmarshalEvent(f *testing.F) {
+	for _, e := range allEvents {
+		line, err := MarshalEvent(e)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(line)
+	}
+	f.Add([]byte(`{"event":"step","loss":1e999}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		e, err := UnmarshalEvent(line)
+		if err != nil {
+			return
+		}
+		again, err := MarshalEvent(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, err := UnmarshalEvent(again); err != nil || !reflect.DeepEqual(second, e) {
+			t.Fatalf("%+v came back as %+v (%v)", e, second, err)
+		}
+	})
+}

@@ -244,7 +244,7 @@ func (r *Run) dataNotices() {
 		r.notice("no row trains an end-of-text or end-of-turn token: the model will not learn to stop")
 	}
 	if r.corpus.warnings > 0 {
-		r.notice(fmt.Sprintf("the data have %d warnings: `lathe data lint` lists them", r.corpus.warnings))
+		r.notice(fmt.Sprintf("warnings of the linter: %d; `lathe data lint` lists them", r.corpus.warnings))
 	}
 	if r.config.EvalStrategy != StrategyNo && r.evaluation == nil {
 		r.notice("eval_strategy: there is no validation_file or validation_split; nothing is evaluated")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,36 +205,39 @@ func fingerprintModel(files *model.Files) (string, error) {
 		return "", fmt.Errorf("fingerprint model: %w", err)
 	}
 	fmt.Fprintf(h, "%s\n%d %d\n", head, files.Parameters(), files.Bytes())
-	if files.Dir != "" {
-		weights, err := filepath.Glob(filepath.Join(files.Dir, "*.safetensors"))
-		if err != nil {
+	weights, err := fs.Glob(files.FS(), "*.safetensors")
+	if err != nil {
+		return "", fmt.Errorf("fingerprint model: %w", err)
+	}
+	for _, name := range weights {
+		if err := hashEnds(h, files.FS(), name); err != nil {
 			return "", fmt.Errorf("fingerprint model: %w", err)
-		}
-		for _, path := range weights {
-			if err := hashEnds(h, path); err != nil {
-				return "", fmt.Errorf("fingerprint model: %w", err)
-			}
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// hashEnds hashes a file's size and its first and last megabyte.
-func hashEnds(h io.Writer, path string) error {
-	f, err := os.Open(path)
+// hashEnds hashes a file's size and its first and last megabyte; all of it where it cannot be read from the middle.
+func hashEnds(h io.Writer, fsys fs.FS, name string) error {
+	f, err := fsys.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		_, err := io.Copy(h, f)
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	const part = 1 << 20
 	fmt.Fprintf(h, "%d\n", info.Size())
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, part)); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(at, 0, part)); err != nil {
 		return err
 	}
-	_, err = io.Copy(h, io.NewSectionReader(f, max(part, info.Size()-part), part))
+	_, err = io.Copy(h, io.NewSectionReader(at, max(part, info.Size()-part), part))
 	return err
 }

@@ -147,11 +147,8 @@ var modelFiles = []string{
 }
 
 func copyModelFiles(files *model.Files, dir string) error {
-	if files.Dir == "" {
-		return nil
-	}
 	for _, name := range modelFiles {
-		data, err := os.ReadFile(filepath.Join(files.Dir, name))
+		data, err := fs.ReadFile(files.FS(), name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

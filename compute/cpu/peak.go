@@ -27,6 +27,12 @@ const (
 	peakBytes = 64 << 20 // of each side of the copy
 )
 
+// fmaRate is the best rate of multiply-adds in registers over that time, in operations a second.
+func (d *Device) fmaRate(over time.Duration) float64 {
+	d.enter()
+	return float64(C.lathe_fma_peak(C.double(over.Seconds())))
+}
+
 // MeasurePeak measures for about a second. Each figure is the best of several, because other work on the machine only ever
 // makes them smaller; the FMA rate is measured before and after the product.
 func (d *Device) MeasurePeak() (Peak, error) {
@@ -34,8 +40,7 @@ func (d *Device) MeasurePeak() (Peak, error) {
 	if err := d.Sync(); err != nil {
 		return p, fmt.Errorf("measure peak: an earlier operation failed: %w", err)
 	}
-	d.enter()
-	p.FMA = float64(C.lathe_fma_peak(0.1)) / 1e9
+	p.FMA = d.fmaRate(100*time.Millisecond) / 1e9
 	a, err := d.Alloc(compute.F32, peakBytes/4)
 	if err != nil {
 		return p, fmt.Errorf("measure peak: %w", err)
@@ -61,7 +66,7 @@ func (d *Device) MeasurePeak() (Peak, error) {
 		d.Linear(product)
 		p.SGEMM = max(p.SGEMM, 2*n*n*n/time.Since(begin).Seconds()/1e9)
 	}
-	p.FMA = max(p.FMA, float64(C.lathe_fma_peak(0.1))/1e9)
+	p.FMA = max(p.FMA, d.fmaRate(100*time.Millisecond)/1e9)
 	to, from := b.(*buffer).address(), a.(*buffer).address()
 	p.CopyBandwidth = float64(C.lathe_copy_rate(to, from, peakBytes, 0.15)) / 1e9
 	p.ReadBandwidth = float64(C.lathe_read_rate(from, peakBytes, 0.15)) / 1e9

@@ -41,6 +41,7 @@ static struct {
     pthread_mutex_t mutex;
     pthread_cond_t work, finished;
     atomic_int threads;               // wanted, caller included; 0 before the first use
+    atomic_int spin;                  // pauses before parking: none unless every thread has a CPU of its own
     atomic_int quit;
     int started;                      // workers running; ids 1 … started
     pthread_t thread[LATHE_MAX_THREADS];
@@ -78,8 +79,7 @@ static int has_work(void) {
     return next_of(t) < tasks_of(t) && self <= last_of(t);
 }
 
-// spinning pays only while every thread has a CPU of its own.
-static int spins(void) { return atomic_load_explicit(&pool.threads, memory_order_relaxed) <= pool.ncpus ? SPIN : 0; }
+static int spins(void) { return atomic_load_explicit(&pool.spin, memory_order_relaxed); }
 
 static void *worker_main(void *arg) {
     self = (int)(intptr_t)arg;
@@ -207,6 +207,7 @@ static void start(int threads) {
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     atomic_store(&pool.threads, pool.started + 1);
+    atomic_store(&pool.spin, pool.started + 1 <= pool.ncpus ? SPIN : 0);
     pin_workers();
 }
 
