@@ -77,6 +77,7 @@ type env struct {
 	stdout, stderr io.Writer
 	json           bool
 	device         string
+	looks          look // of the workbench: flags of the bare command and of demo
 }
 
 func newRoot(e *env) *cobra.Command {

@@ -16,7 +16,6 @@ import (
 func demoCommand(e *env) *cobra.Command {
 	var headless bool
 	var dir string
-	var screen *screenFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "The whole job on the built-in model: check, train, pause, prompt, resume, evaluate, compare, export",
@@ -29,10 +28,9 @@ func demoCommand(e *env) *cobra.Command {
 			if headless || e.json || !isTerminal(e.stdout) || !isTerminal(e.stdin) {
 				return e.demoHeadless(cmd.Context(), files)
 			}
-			return e.demoWorkbench(cmd.Context(), files, *screen)
+			return e.demoWorkbench(cmd.Context(), files)
 		},
 	}
-	screen = addScreenFlags(cmd)
 	cmd.Flags().BoolVar(&headless, "headless", false, "a report instead of the workbench; so it is without a terminal")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for the demo's files (default: a new temporary one)")
 	return cmd
@@ -51,7 +49,7 @@ func demoFiles(dir string) (demo.Files, error) {
 // demoHeadless plays the demo with a report: scenes and training lines as they come, a table at the end.
 func (e *env) demoHeadless(ctx context.Context, files demo.Files) error {
 	printer := newTrainPrinter(e)
-	s, err := session.Open(session.Options{Dir: files.Dir, Device: e.device, OpenDevice: openDevice, OnEvent: printer.event})
+	s, err := openSession(e, session.Options{Dir: files.Dir, OnEvent: printer.event})
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (e *env) train(ctx context.Context, workspace string, start session.Start) 
 	// A dropped line must not take the run with it: writes to a terminal that is gone fail and are ignored.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	printer := newTrainPrinter(e)
-	s, err := openSession(e, workspace, printer.event)
+	s, err := openSession(e, session.Options{Dir: workspace, OnEvent: printer.event})
 	if err != nil {
 		return err
 	}
@@ -186,8 +186,8 @@ func (e *env) follow(ctx context.Context, s *session.Session, start session.Star
 
 // openSession opens a workspace, or one in a temporary folder where this one cannot be written: a run whose output_dir can
 // be written must not fail for its history.
-func openSession(e *env, dir string, hear func(session.Event)) (*session.Session, error) {
-	o := session.Options{Dir: dir, Device: e.device, OpenDevice: openDevice, OnEvent: hear}
+func openSession(e *env, o session.Options) (*session.Session, error) {
+	o.Device, o.OpenDevice = e.device, openDevice
 	s, err := session.Open(o)
 	if err == nil {
 		return s, nil

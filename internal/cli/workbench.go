@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,120 +21,175 @@ import (
 	"lathe/tui/pane"
 )
 
-// addWorkbench makes the bare command open the workbench on a folder.
+// look is how the workbench is drawn.
+type look struct {
+	theme string
+	ascii bool
+}
+
+// addWorkbench makes the bare command open the workbench.
 func addWorkbench(e *env, root *cobra.Command) {
-	screen := addScreenFlags(root)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		dir := "."
 		if len(args) == 1 {
 			dir = args[0]
 		}
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return usage("%s is no folder to open a workbench on, and no command: see lathe --help", dir)
+		return e.workbench(cmd.Context(), dir)
+	}
+	for _, cmd := range append(root.Commands(), root) {
+		if cmd == root || cmd.Name() == "demo" {
+			cmd.Flags().StringVar(&e.looks.theme, "theme", "", "colours: auto, dark, light, colorblind, contrast or mono")
+			cmd.Flags().BoolVar(&e.looks.ascii, "ascii", false, "plain characters, for terminals and fonts without braille")
 		}
-		if !isTerminal(e.stdin) || !isTerminal(e.stdout) {
-			return usage("the workbench needs a terminal: use a command such as `lathe train -c run.yaml` without one (lathe --help)")
-		}
-		return e.workbench(cmd.Context(), dir, *screen, nil)
 	}
 }
 
-// screenFlags say how the workbench looks.
-type screenFlags struct {
-	theme string
-	ascii bool
-}
-
-func addScreenFlags(cmd *cobra.Command) *screenFlags {
-	f := &screenFlags{}
-	cmd.Flags().StringVar(&f.theme, "theme", "", "dark, light, colorblind, contrast or mono; by the terminal's background when left out")
-	cmd.Flags().BoolVar(&f.ascii, "ascii", false, "plain characters, for terminals that break braille")
-	return f
-}
-
-// workbench shows a session until the user leaves. play, when given, drives the session meanwhile.
-func (e *env) workbench(ctx context.Context, dir string, f screenFlags, play func(*session.Session, chan<- pane.Show)) error {
-	s, err := session.Open(session.Options{Dir: dir, Device: e.device, OpenDevice: openDevice, PauseOnSaveError: true})
+// workbench opens the screen on a workspace folder.
+func (e *env) workbench(ctx context.Context, dir string) error {
+	if !isTerminal(e.stdin) || !isTerminal(e.stdout) {
+		return usage("the workbench needs a terminal; headless: lathe train -c run.yaml, lathe demo --headless (lathe --help lists the rest)")
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return usage("%s is no folder: name a workspace folder, or a new one after mkdir", dir)
+	}
+	voice := &voice{printer: newTrainPrinter(e)}
+	s, err := openSession(e, session.Options{Dir: dir, PauseOnSaveError: true, OnEvent: voice.event})
 	if err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGPIPE)
-	guide := make(chan pane.Show)
-	if play != nil {
-		go play(s, guide)
-	} else {
-		loadRunFile(s, dir)
-	}
-	err = tui.Run(ctx, tui.Options{Session: s, Theme: f.theme, ASCII: f.ascii, Guide: guide})
-	signal.Ignore(syscall.SIGHUP) // a dropped line ended the screen, not the process: what trains goes on
-	if errors.Is(err, tui.ErrDetached) || errors.Is(err, tui.ErrTerminalGone) {
-		fmt.Fprintln(e.stderr, "lathe: the training goes on without a screen; interrupt to save and stop")
-		err = e.outlive(ctx, s)
-	}
+	go layOut(s, filepath.Join(dir, "run.yaml"))
+	err = e.screen(ctx, s, voice, tui.Options{})
 	return errors.Join(err, s.Close())
 }
 
-// loadRunFile puts the folder's run.yaml on the table, where there is one.
-func loadRunFile(s *session.Session, dir string) {
-	path := filepath.Join(dir, "run.yaml")
-	if _, err := os.Stat(path); err != nil {
+// layOut puts the folder's run.yaml on the table where none lies there yet.
+func layOut(s *session.Session, file string) {
+	if s.View().Config != nil {
 		return
 	}
-	cfg, err := trainer.LoadConfig(path)
-	if err == nil {
-		err = s.Do(session.LoadConfig{Path: path, Config: cfg})
-	}
-	if err != nil {
-		_ = s.Do(session.Note{Level: datasets.LevelError, Text: err.Error()}) // a session that has ended shows nothing anyway
+	cfg, err := trainer.LoadConfig(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		_ = s.Do(session.Note{Level: datasets.LevelWarn, Text: err.Error()})
+	default:
+		_ = s.Do(session.LoadConfig{Path: file, Config: cfg}) // what is wrong with it is in the log
 	}
 }
 
-// outlive waits for the run at work to come to its end; an interrupt stops it with a checkpoint.
-func (e *env) outlive(ctx context.Context, s *session.Session) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.Do(session.Stop{}) }) // one that has just ended refuses, which is as good
-	defer stop()
-	v, err := s.Wait(context.WithoutCancel(ctx), func(v session.View) bool {
-		if v.Run.State == session.Paused && ctx.Err() == nil { // nobody is left who could resume it
-			_ = s.Do(session.Resume{})
+// screen shows the workbench, and waits for the run where the screen ends before it.
+func (e *env) screen(ctx context.Context, s *session.Session, v *voice, o tui.Options) error {
+	// A hang-up ends the screen, never the process; a pipe that is gone is an error of a write, not a death.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP, syscall.SIGPIPE)
+	o.Session, o.Theme, o.ASCII = s, e.looks.theme, e.looks.ascii
+	err := tui.Run(ctx, o)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, tui.ErrDetached):
+		fmt.Fprintln(e.stderr, "lathe: training goes on; an interrupt saves a checkpoint and stops")
+	case errors.Is(err, tui.ErrTerminalGone):
+		if s.View().Run.State.Active() {
+			_ = s.Do(session.Note{Level: datasets.LevelWarn, Text: "the terminal is gone: training goes on without it"})
 		}
-		return !v.Run.State.Active()
+	default:
+		return err
+	}
+	return e.trainOn(ctx, s, v)
+}
+
+// trainOn waits for the run at work. A paused one is stopped with a checkpoint: nobody is left to resume it.
+func (e *env) trainOn(ctx context.Context, s *session.Session, v *voice) error {
+	v.on.Store(true)
+	stop := context.AfterFunc(ctx, func() { _ = s.Do(session.Stop{}) }) // a run that has just ended refuses, which is as good
+	defer stop()
+	view, err := s.Wait(context.WithoutCancel(ctx), func(view session.View) bool {
+		return !view.Run.State.Active() || view.Run.State == session.Paused
 	})
+	if err == nil && view.Run.State == session.Paused {
+		_ = s.Do(session.Stop{})
+		view, err = s.Wait(context.WithoutCancel(ctx), func(view session.View) bool { return !view.Run.State.Active() })
+	}
 	if err != nil {
 		return err
 	}
-	if v.Run.State == session.Failed {
-		return errors.New(v.Run.Reason)
+	if view.Run.State == session.Failed {
+		return errors.New(view.Run.Reason)
 	}
 	return nil
 }
 
-// sceneTime is how long a scene of the demo stays at least: long enough to be read.
-const sceneTime = 4 * time.Second
+// voice prints a run's events once the screen is gone.
+type voice struct {
+	printer *trainPrinter
+	on      atomic.Bool
+}
 
-// demoWorkbench plays the demo on a screen: the scenes bring their panes to the front until the user chooses one.
-func (e *env) demoWorkbench(ctx context.Context, files demo.Files, f screenFlags) error {
-	return e.workbench(ctx, files.Dir, f, func(s *session.Session, guide chan<- pane.Show) {
-		var next <-chan time.Time
-		show := func(scene demo.Scene) {
-			if next != nil {
-				select {
-				case <-next:
-				case <-ctx.Done():
-				}
-			}
-			next = time.After(sceneTime)
-			select {
-			case guide <- pane.Show{Pane: scene.Pane, Caption: scene.Text}:
-			case <-ctx.Done():
-			}
+func (v *voice) event(e session.Event) {
+	if v.on.Load() {
+		v.printer.event(e)
+	}
+}
+
+// dwell is how long each scene of the demo is seen at least.
+const dwell = 3 * time.Second
+
+// demoWorkbench plays the demo in the workbench: it brings up the pane of each scene while the user leads nowhere else.
+func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
+	voice := &voice{printer: newTrainPrinter(e)}
+	s, err := openSession(e, session.Options{Dir: files.Dir, PauseOnSaveError: true, OnEvent: voice.event})
+	if err != nil {
+		return err
+	}
+	guide := make(chan pane.Show, 16)
+	played := make(chan demoResult, 1)
+	script, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		r, err := demo.Play(script, s, files, scenes(script, guide))
+		played <- demoResult{r, err}
+		if script.Err() == nil {
+			guide <- lastScene(r, err)
 		}
-		r, err := demo.Play(ctx, s, files, show)
-		if err != nil {
-			_ = s.Do(session.Note{Level: datasets.LevelError, Text: "demo: " + err.Error()})
+	}()
+	err = e.screen(ctx, s, voice, tui.Options{Guide: guide, Front: "data"})
+	end()
+	result := <-played
+	err = errors.Join(err, s.Close())
+	if result.err == nil {
+		e.demoReport(files, result.Result)
+	} else if err == nil {
+		fmt.Fprintf(e.stdout, "left before its end; the demo's files are in %s, and `lathe %s` goes on with them\n", files.Dir, files.Dir)
+	}
+	return err
+}
+
+type demoResult struct {
+	demo.Result
+	err error
+}
+
+// scenes tells the workbench of each scene, one after the other, none for less than dwell.
+func scenes(ctx context.Context, guide chan<- pane.Show) func(demo.Scene) {
+	var last time.Time
+	return func(scene demo.Scene) {
+		select {
+		case <-time.After(time.Until(last.Add(dwell))):
+		case <-ctx.Done():
 			return
 		}
-		show(demo.Scene{Pane: "compare", Text: fmt.Sprintf(
-			"Done in %.0f s: format %.0f%% → %.0f%%, perplexity %.1f → %.2f; adapter in %s; look around, q leaves",
-			r.Seconds, 100*r.Before.Format, 100*r.After.Format, r.Before.Perplexity, r.After.Perplexity, r.Adapter)})
-	})
+		last = time.Now()
+		select {
+		case guide <- pane.Show{Pane: scene.Pane, Caption: scene.Text}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func lastScene(r demo.Result, err error) pane.Show {
+	if err != nil {
+		return pane.Show{Pane: "train", Caption: "The demo ends here: " + err.Error()}
+	}
+	return pane.Show{Pane: "compare", Caption: fmt.Sprintf("Done: format %.0f%% before, %.0f%% after; the workbench is yours, q leaves", 100*r.Before.Format, 100*r.After.Format)}
 }
