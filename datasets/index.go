@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // blockBytes is how much of a file is read at once; rows become known block by
@@ -23,7 +24,7 @@ func (f *File) begin() (io.Reader, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		return nil, errors.New("it is a folder: name a file in it")
+		return nil, fmt.Errorf("%w: name a file in it", syscall.EISDIR)
 	}
 	f.size = info.Size()
 	if !info.Mode().IsRegular() {

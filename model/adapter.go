@@ -29,7 +29,7 @@ const paramAlign = 64 // elements
 // newAdapter allocates the tensors that a configuration asks for.
 func newAdapter(m *Model, c LoRAConfig) (*Adapter, error) {
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, loraError{err}
 	}
 	if c.TargetModules.Regex == AllLinear {
 		c.TargetModules = TargetModules{Names: m.cfg.linearNames()}
@@ -40,7 +40,7 @@ func newAdapter(m *Model, c LoRAConfig) (*Adapter, error) {
 	a := &Adapter{base: m.base, config: c, pairs: make([][numModules]*tape.LoRA, len(m.layers))}
 	size, err := a.layOut()
 	if err != nil {
-		return nil, err
+		return nil, loraError{err}
 	}
 	if a.values, err = m.dev.Alloc(compute.F32, size); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"lathe/model/safetensors"
 	"lathe/model/template"
@@ -31,7 +32,7 @@ func Open(dir string) (*Files, error) {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("open model: %s is a file; give the folder that holds config.json", dir)
+		return nil, fmt.Errorf("open model: %s: %w: give the folder that holds config.json", dir, syscall.ENOTDIR)
 	}
 	f := &Files{Dir: dir, fsys: os.DirFS(dir)}
 	if err := f.readConfig(); err != nil {

@@ -180,6 +180,14 @@ func (c *LoRAConfig) pairShape(path string, layer int) (rank int, scale float64,
 
 const maxRank = 1 << 14
 
+// ErrLoRA marks a LoRA configuration that no model, or not this one, can have; its text begins with the key.
+var ErrLoRA = errors.New("LoRA configuration")
+
+type loraError struct{ error }
+
+func (e loraError) Unwrap() error      { return e.error }
+func (loraError) Is(target error) bool { return target == ErrLoRA }
+
 func wrapKey(key string, err error) error {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", key, err)

@@ -169,7 +169,7 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	dry := compute.NewDry()
 	b, err := newBase(dry, cfg, o.Load, func(string) compute.DType { return o.Stored })
 	if err != nil {
-		return p, fmt.Errorf("plan memory: %w", err)
+		return p, err
 	}
 	m := newModel(b)
 	last := int64(0)
@@ -183,13 +183,13 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	if o.LoRA != nil {
 		a, err := newAdapter(m, *o.LoRA)
 		if err != nil {
-			return p, fmt.Errorf("plan memory: %w", err)
+			return p, err
 		}
 		m = m.With(a)
 		p.Adapters = took()
 	} else if o.Full {
 		if err := m.TrainAll(); err != nil {
-			return p, fmt.Errorf("plan memory: %w", err)
+			return p, err
 		}
 	}
 	for _, t := range m.Trainable() {
@@ -197,11 +197,11 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	}
 	p.Gradients = took()
 	if err := m.ensureRotary(o.MaxLen); err != nil {
-		return p, fmt.Errorf("plan memory: %w", err)
+		return p, err
 	}
 	p.Workspace = took()
 	if err := m.ReserveStep(o.MaxTokens, o.MaxSeqs, o.MaxLen, o.LoRA != nil || o.Full, StepOptions{Checkpoint: o.Checkpoint}); err != nil {
-		return p, fmt.Errorf("plan memory: %w", err)
+		return p, err
 	}
 	p.Activations = took()
 	p.KV = m.cfg.cacheBytes(o.MaxLen)

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -136,6 +137,9 @@ func (r *Run) forecast(env Environment) error {
 		options.LoRA = &lora
 	}
 	m, err := model.PlanMemory(r.files.Config, options)
+	if errors.Is(err, model.ErrLoRA) {
+		return faultf(0, "lora.%v", err)
+	}
 	if err != nil {
 		return fmt.Errorf("plan memory: %w", err)
 	}

@@ -49,7 +49,7 @@ type benchFlags struct {
 }
 
 func benchCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "bench", Short: "Speed on this machine, as a share of its measured peak"}
+	cmd := group(&cobra.Command{Use: "bench", Short: "Speed on this machine, as a share of its measured peak"})
 	var f benchFlags
 	train := &cobra.Command{
 		Use:   "train",

@@ -7,13 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
+
+	"lathe/trainer"
 )
 
 // Exit codes of every command.
@@ -30,14 +34,46 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// configError gives an error its exit code: what the user wrote is at fault (an option, a path that is not there or is of
+// another kind), or what lies there.
+func configError(err error) error {
+	for _, cause := range []error{trainer.ErrConfig, fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP} {
+		if errors.Is(err, cause) {
+			return usageError{err}
+		}
+	}
+	return err
+}
+
 // errQuiet fails a command whose output has already said why.
 var errQuiet = errors.New("failed")
 
 // Main runs lathe and returns the process's exit code.
 func Main(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go interrupts(signals, cancel, func() {
+		fmt.Fprintln(os.Stderr, "lathe: ended without saving; --resume goes on from the last checkpoint")
+		os.Exit(exitFailed)
+	})
 	return run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// repeated is how soon a second signal is the first one again: timeout(1), for one, signals the process and its group.
+const repeated = 300 * time.Millisecond
+
+// interrupts asks for an orderly end at the first signal, and ends at once at the next.
+func interrupts(signals <-chan os.Signal, end, endNow func()) {
+	<-signals
+	end()
+	first := time.Now()
+	for range signals {
+		if time.Since(first) > repeated {
+			endNow()
+		}
+	}
 }
 
 // run is Main with its surroundings handed in.
@@ -99,6 +135,25 @@ func newRoot(e *env) *cobra.Command {
 	)
 	addWorkbench(e, root)
 	return root
+}
+
+// group makes a command that only has commands below it refuse what is none of them.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return usage("%s has no command %q%s; %s --help lists what it has", cmd.CommandPath(), args[0], nearest(cmd, args[0]), cmd.CommandPath())
+	}
+	return cmd
+}
+
+// nearest is ": did you mean X?" where a command's name is near.
+func nearest(cmd *cobra.Command, word string) string {
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		return ": did you mean " + near[0] + "?"
+	}
+	return ""
 }
 
 // maxArgs, exactArgs and minArgs are cobra's checks with usage errors' exit code.

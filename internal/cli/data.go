@@ -15,7 +15,7 @@ import (
 )
 
 func dataCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "data", Short: "Check datasets and write changed copies; inputs are never touched"}
+	cmd := group(&cobra.Command{Use: "data", Short: "Check datasets and write changed copies; inputs are never touched"})
 	cmd.AddCommand(lintCommand(e), dedupeCommand(e), redactCommand(e), splitCommand(e), statsCommand(e))
 	return cmd
 }
@@ -24,7 +24,7 @@ func dataCommand(e *env) *cobra.Command {
 func withData(path string, use func(*datasets.File) error) error {
 	file, err := datasets.Open(path, datasets.Options{})
 	if err != nil {
-		return usageError{err}
+		return configError(err)
 	}
 	defer file.Close()
 	err = use(file)

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -31,7 +33,10 @@ func generateCommand(e *env) *cobra.Command {
 			if cmd.Flags().Changed("prompt") == cmd.Flags().Changed("prompt-ids") {
 				return usage("generate needs one of --prompt and --prompt-ids")
 			}
-			if o.Temperature < 0 || o.TopP < 0 || o.TopP > 1 || o.TopK < 0 || o.MaxNewTokens < 1 {
+			if cmd.Flags().Changed("prompt-ids") && strings.TrimSpace(promptIDs) == "" {
+				return usage("--prompt-ids is empty: give token ids such as 1,2,3")
+			}
+			if !(o.Temperature >= 0) || !(o.TopP >= 0) || o.TopP > 1 || o.TopK < 0 || o.MaxNewTokens < 1 {
 				return usage("out of range: --temperature ≥ 0, --top-p in [0,1], --top-k ≥ 0, --max-new-tokens ≥ 1")
 			}
 			l, err := f.load(e)
@@ -40,8 +45,8 @@ func generateCommand(e *env) *cobra.Command {
 			}
 			defer l.close()
 			tok, err := l.files.Tokenizer()
-			if err != nil && promptIDs == "" {
-				return usageError{err}
+			if err != nil && (promptIDs == "" || !errors.Is(err, fs.ErrNotExist)) {
+				return configError(fmt.Errorf("%s: %w", f.model, err))
 			}
 			ids, err := promptTokens(tok, prompt, promptIDs)
 			if err != nil {

@@ -52,7 +52,7 @@ func (e *env) lint(cmd *cobra.Command, path string, f lintFlags) (int, error) {
 	}
 	file, err := datasets.Open(path, datasets.Options{Format: format})
 	if err != nil {
-		return 0, usageError{err}
+		return 0, configError(err)
 	}
 	defer file.Close()
 	bar := newProgress(e.stderr)

@@ -58,7 +58,7 @@ func (f *modelFlags) load(e *env) (*loaded, error) {
 	}
 	if err != nil {
 		l.close()
-		return nil, err
+		return nil, configError(err)
 	}
 	return l, nil
 }
@@ -75,7 +75,7 @@ func openModel(dir string) (*model.Files, error) {
 	}
 	files, err := model.Open(dir)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, configError(err)
 	}
 	return files, nil
 }
@@ -87,7 +87,7 @@ func openTokenizer(dir string) (*tokenizer.Tokenizer, error) {
 	}
 	tok, err := tokenizer.Load(dir)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, configError(err)
 	}
 	return tok, nil
 }
@@ -103,7 +103,7 @@ func openEncoder(dir string, maxSeqLength int) (*datasets.Encoder, error) {
 	case err == nil:
 		enc.Renderer = t
 	case !errors.Is(err, template.ErrNone):
-		return nil, usageError{err}
+		return nil, configError(err)
 	}
 	return enc, nil
 }

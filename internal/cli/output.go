@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,11 +14,13 @@ import (
 
 // writeJSON prints one JSON object on a line.
 func writeJSON(w io.Writer, v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line) // one write a line, and <s> as it is
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("write json: %w", err)
 	}
-	_, err = w.Write(append(line, '\n'))
+	_, err := w.Write(line.Bytes())
 	return err
 }
 

@@ -33,13 +33,13 @@ func scoreCommand(e *env) *cobra.Command {
 			}
 			defer l.close()
 			if idsFile != "" {
-				return eachLine(e, idsFile, func(_ int, row struct{ IDs []int32 }) error { return e.score(l.model, row.IDs) })
+				return eachLine(e, idsFile, e.scoreRow(l.model))
 			}
 			tok, err := l.files.Tokenizer()
 			if err != nil {
-				return usageError{err}
+				return configError(fmt.Errorf("%s: %w", f.model, err))
 			}
-			return eachLine(e, textFile, func(_ int, row struct{ Text *string }) error {
+			return eachLine(e, textFile, func(_ int, row textRow) error {
 				if row.Text == nil {
 					return errors.New(`no "text" in this line`)
 				}
@@ -51,6 +51,25 @@ func scoreCommand(e *env) *cobra.Command {
 	cmd.Flags().StringVar(&idsFile, "ids", "", `JSON lines {"ids":[…]}; - is standard input`)
 	cmd.Flags().StringVar(&textFile, "text", "", `JSON lines {"text":…}; - is standard input`)
 	return cmd
+}
+
+// idsRow is a line of `lathe score --ids`.
+type idsRow struct {
+	IDs *[]int32 `json:"ids"`
+}
+
+func (e *env) scoreRow(m *model.Model) func(int, idsRow) error {
+	return func(_ int, row idsRow) error {
+		if row.IDs == nil {
+			return errors.New(`no "ids" in this line`)
+		}
+		return e.score(m, *row.IDs)
+	}
+}
+
+// textRow is a line of `lathe score --text` and `lathe tokenize`.
+type textRow struct {
+	Text *string `json:"text"`
 }
 
 // score prints one sequence's log-probabilities.

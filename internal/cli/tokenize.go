@@ -24,7 +24,7 @@ func tokenizeCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return eachLine(e, file, func(_ int, row struct{ Text *string }) error {
+			return eachLine(e, file, func(_ int, row textRow) error {
 				if row.Text == nil {
 					return errors.New(`no "text" in this line`)
 				}
@@ -87,7 +87,7 @@ func render(enc *datasets.Encoder, request []byte) (renderResult, error) {
 		return renderResult{}, fmt.Errorf("render: %w", err)
 	}
 	ids, spans := enc.Tokenizer.EncodeSpans(text, false)
-	r := renderResult{Text: text, IDs: ids, Mask: make([]int, len(ids))}
+	r := renderResult{Text: text, IDs: append([]int32{}, ids...), Mask: make([]int, len(ids))}
 	for i, s := range spans {
 		for _, t := range trained {
 			if s[0] < t[1] && t[0] < s[1] {

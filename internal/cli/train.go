@@ -88,14 +88,6 @@ func loadConfig(path string) (trainer.Config, error) {
 	return cfg, nil
 }
 
-// configError gives an error of the configuration its exit code.
-func configError(err error) error {
-	if errors.Is(err, trainer.ErrConfig) || errors.Is(err, os.ErrNotExist) {
-		return usageError{err}
-	}
-	return err
-}
-
 // printPlan prints a forecast; one that does not fit is a failure.
 func (e *env) printPlan(p trainer.Plan) error {
 	if e.json {

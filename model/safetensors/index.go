@@ -23,8 +23,8 @@ func (s *Set) openIndex(path string) error {
 	dir := filepath.Dir(path)
 	for _, shard := range shardsOf(weightMap) {
 		file := filepath.Join(dir, shard)
-		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("read %s: shard %s is missing: download it again or correct the index (%w)", path, shard, err)
+		if _, err := os.Stat(file); err != nil { // not wrapped: a damaged model is no wrong path
+			return fmt.Errorf("read %s: shard %s is missing: download it again or correct the index (%v)", path, shard, err)
 		}
 		if err := s.openFile(file, weightMap); err != nil {
 			return err

@@ -31,7 +31,7 @@ func LoadFS(fsys fs.FS) (*Tokenizer, error) {
 		if _, e := fs.Stat(fsys, "tokenizer.model"); e == nil {
 			return nil, errors.New("the folder has tokenizer.model but no tokenizer.json: convert it with transformers, AutoTokenizer.from_pretrained(dir).save_pretrained(dir)")
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w (copy the model's tokenizer.json beside its config.json)", err)
 	}
 	t, err := Parse(data)
 	if err != nil {
