@@ -45,12 +45,16 @@ func global() []row {
 		own("draw anew", groupScreen, (*model).redraw, "ctrl+l"),
 		own("leave", groupScreen, (*model).leave, "q", "ctrl+c"),
 	}
-	suspend := own("to the shell", groupScreen, nil, "ctrl+z")
-	suspend.Reason = func(pane.Context) string {
-		return "suspending would stop the training with the screen: open another window, or run lathe in tmux"
-	}
-	return append(rows, suspend)
+	return rows
 }
+
+// suspend answers ctrl+z where the pane in front has no use for it.
+var suspend = row{slot: none, Key: pane.Key{
+	Keys: []string{"ctrl+z"}, Help: "to the shell", Group: groupScreen,
+	Reason: func(pane.Context) string {
+		return "suspending would stop the training with the screen: open another window, or run lathe in tmux"
+	},
+}}
 
 // steering is what space asks for in this view.
 func steering(v session.View) session.Command {
@@ -80,7 +84,15 @@ func (m *model) table() []row {
 			rows = append(rows, row{Key: k, slot: m.front})
 		}
 	}
+	if !slices.ContainsFunc(rows, func(r row) bool { return slices.Contains(r.Keys, suspend.Keys[0]) }) {
+		rows = append(rows, suspend)
+	}
 	return rows
+}
+
+// owns tells whether one of the workbench's own rows has a key.
+func owns(rows []row, key string) bool {
+	return slices.ContainsFunc(rows, func(r row) bool { return r.slot == none && slices.Contains(r.Keys, key) })
 }
 
 // handleKey gives a key to whoever has the floor: a dialog, the command line, a pane that takes text, the key table, the pane.

@@ -17,6 +17,7 @@ import (
 const (
 	minWidth, minHeight = 60, 16
 	wideWidth           = 120
+	tallest             = 25 // rows of a companion that has another one below
 )
 
 // companions are the panes drawn beside a front pane on a wide terminal, from the top.
@@ -53,7 +54,7 @@ func (m *model) arrange() []area {
 	for n, i := range beside {
 		height := left
 		if rest := len(beside) - n - 1; rest > 0 {
-			height = min(max(left/(rest+1), 10), 17)
+			height = min(max(left*3/5, 10), tallest)
 		}
 		areas = append(areas, area{slot: i, x: body.width, y: top, width: column, height: height})
 		top, left = top+height, left-height
@@ -144,10 +145,7 @@ func (m *model) tabs() []widget.Tab {
 }
 
 func (m *model) drawTabs() string {
-	name := " lathe "
-	if m.width >= 100 && m.view.Run.Name != "" {
-		name = widget.Truncate(widget.Sanitize(m.view.Run.Name), 30, m.theme.Glyphs.Ellipsis) + "  lathe "
-	}
+	const name = " lathe "
 	w := widget.Width(name)
 	tabs := widget.Tabs(m.theme, m.width-w, m.tabs(), m.front)
 	return tabs + widget.NewLine(m.theme, w).Add(themes.FG(themes.Faint), name).String()
@@ -295,11 +293,18 @@ func (m *model) machineSegments() []widget.Segment {
 	return append(segments, widget.Segment{Text: "line " + text, Rank: 7}, widget.Segment{Text: fps, Rank: 8})
 }
 
-// coarse writes bytes with one digit: a meter that trembles would feed itself.
+// coarse writes bytes with one digit in decimal units: a meter that trembles would feed itself.
 func coarse(n int64) string {
 	unit := int64(1)
 	for n/unit >= 10 {
 		unit *= 10
 	}
-	return widget.Bytes(n / unit * unit)
+	n = n / unit * unit
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%d MB", n/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%d kB", n/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
 }

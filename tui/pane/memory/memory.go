@@ -106,30 +106,33 @@ const (
 	docs  = 22 // what their explanations take at most, with the space before them
 )
 
-// gauges are the device in use and the plan against what is free.
+// gauges are the device, the plan against what is free of it, and what is in use against the plan.
 func gauges(c pane.Context, p trainer.Plan, w int) []string {
 	var rows []string
-	gauge := func(name string, of, all int64, tok themes.Token) {
-		g := widget.Gauge{Label: name, LabelWidth: label, Frac: float64(of) / float64(max(all, 1)), Value: widget.Bytes(of) + " of " + widget.Bytes(all), ValueWidth: 20, Tok: tok}
+	gauge := func(name string, part float64, value string, tok themes.Token) {
+		g := widget.Gauge{Label: name, LabelWidth: 6, Frac: part, Value: value, ValueWidth: 20, Tok: tok}
 		rows = append(rows, g.View(c.Theme, w))
 	}
-	mem := c.View.Memory
+	of := func(part, all int64) string { return widget.Bytes(part) + " of " + widget.Bytes(all) }
+	mem, total := c.View.Memory, p.Memory.Total()
 	if mem.Total > 0 {
-		gauge("device", mem.Total-mem.Free, mem.Total, themes.None)
+		gauge("device", quotient(mem.Total-mem.Free, mem.Total), of(mem.Total-mem.Free, mem.Total), themes.None)
 	}
 	if p.Available > 0 {
-		gauge("plan", p.Memory.Total(), p.Available, themes.None)
+		gauge("plan", quotient(total, p.Available), of(total, p.Available), themes.None)
 	}
-	if mem.Used > 0 {
-		gauge("in use", mem.Used, max(p.Memory.Total(), mem.Used), themes.Accent)
+	if mem.Used > 0 && c.View.Run.HasModel {
+		gauge("in use", quotient(mem.Used, max(total, mem.Peak)), widget.Bytes(mem.Used)+", peak "+widget.Bytes(mem.Peak), themes.Accent)
 	}
 	return rows
 }
 
+func quotient(part, all int64) float64 { return float64(part) / float64(max(all, 1)) }
+
 // owners are the plan's parts: one bar of them all, and a row for each.
 func owners(th *themes.Theme, m trainer.MemoryPlan, w int) []string {
 	total := max(m.Total(), 1)
-	rows := []string{stack(th, m, w)}
+	rows := []string{stack(th, m, w), ""}
 	for _, s := range shares(m) {
 		part := float64(s.bytes) / float64(total)
 		l := widget.NewLine(th, w).Repeat(themes.FG(s.tok), th.Glyphs.Fills[s.fill], 1).Space(1)
