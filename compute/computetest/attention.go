@@ -164,6 +164,7 @@ func attentionCases() []attentionCase {
 		{"not causal", with(shape(one(7), 7, 7, 2, 1, 3), func(s *compute.AttentionShape) { s.NoCausal = true }), nil},
 		{"prefix", with(shape([]compute.Span{{QLen: 5, KLen: 8}}, 5, 8, 2, 1, 3), func(s *compute.AttentionShape) { s.Prefix = 3 }), nil},
 		{"prefix and window", with(shape([]compute.Span{{QLen: 9, KLen: 12}}, 9, 12, 2, 2, 3), func(s *compute.AttentionShape) { s.Prefix, s.Window = 3, 2 }), nil},
+		{"queries within the prefix", with(shape([]compute.Span{{QLen: 9, KLen: 10}}, 9, 10, 2, 1, 3), func(s *compute.AttentionShape) { s.Prefix, s.Window = 6, 2 }), nil},
 		{"queries before the first key", shape([]compute.Span{{QLen: 6, KLen: 4}}, 6, 4, 2, 1, 3), nil},
 		{"rows of no span", shape([]compute.Span{{QStart: 2, QLen: 3, KStart: 1, KLen: 4}}, 7, 6, 2, 1, 3), nil},
 		{"no span", shape(nil, 3, 3, 1, 1, 2), nil},
