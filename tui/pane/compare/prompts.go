@@ -200,7 +200,7 @@ func (p *Pane) likeness(of pair, width int) string {
 	}
 	d := diff(a.Tokens, b.Tokens, false)
 	if d.prefix == len(a.Tokens) && d.prefix == len(b.Tokens) {
-		return l.Add(faint, fmt.Sprintf("the same %d tokens", d.prefix)).String()
+		return l.Add(faint, fmt.Sprintf("all %d tokens alike", d.prefix)).String()
 	}
-	return l.Add(faint, fmt.Sprintf("the first %d tokens are the same, %d of %d and %d in all", d.prefix, d.same(), len(a.Tokens), len(b.Tokens))).String()
+	return l.Add(faint, fmt.Sprintf("%d tokens alike before they part, in all %d of A's %d and B's %d", d.prefix, d.same(), len(a.Tokens), len(b.Tokens))).String()
 }

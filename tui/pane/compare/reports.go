@@ -70,8 +70,9 @@ func (p *Pane) reportRows(width, limit int) []string {
 		name = max(name, min(widget.Width(widget.Sanitize(session.VersionName(r.Version))), 24))
 	}
 	metrics := p.metrics()
-	const metric, step, perplexity = 13, 7, 12
-	fit := max((width-name-step-perplexity)/(metric+2), 0)
+	const gap = 3
+	const metric, step, perplexity = 12, 7, 12
+	fit := max((width-name-step-perplexity)/(metric+gap), 0)
 	title := "Version"
 	if hidden > 0 {
 		title = fmt.Sprintf("Version (%d of %d)", len(shown), len(p.reports))
@@ -79,7 +80,7 @@ func (p *Pane) reportRows(width, limit int) []string {
 	muted := themes.FG(themes.Muted)
 	l := widget.NewLine(th, width).Field(muted, title, max(name, 7), widget.Left).Field(muted, "Step", step, widget.Right)
 	for _, m := range metrics[:min(fit, len(metrics))] {
-		l.Space(2).Field(muted, m, metric, widget.Right)
+		l.Space(gap).Field(muted, m, metric, widget.Left)
 	}
 	l.Field(muted, "Perplexity", perplexity, widget.Right)
 	if more := len(metrics) - fit; more > 0 {
@@ -94,7 +95,7 @@ func (p *Pane) reportRows(width, limit int) []string {
 		}
 		l.Field(muted, steps, step, widget.Right)
 		for _, m := range metrics[:min(fit, len(metrics))] {
-			l.Space(2)
+			l.Space(gap)
 			p.addScore(l, r.Report, m, metric)
 		}
 		p.addPerplexity(l, r.Report.Perplexity, perplexity)
@@ -103,7 +104,7 @@ func (p *Pane) reportRows(width, limit int) []string {
 	return rows
 }
 
-// addScore writes "95%  86-98", lit where it is the best of its column.
+// addScore writes " 95%  86-98", lit where it is the best of its column.
 func (p *Pane) addScore(l *widget.Line, r evalsuite.Report, name string, width int) {
 	s, ok := r.Score(name)
 	if !ok {
@@ -114,8 +115,9 @@ func (p *Pane) addScore(l *widget.Line, r evalsuite.Report, name string, width i
 	if best, many := p.best(name); many && s.Value == best {
 		pen = themes.FG(themes.Good, themes.Bold)
 	}
-	interval := fmt.Sprintf("%3s-%-3s", percent(s.Low), percent(s.High))
-	l.Field(pen, percent(s.Value)+"%", width-len(interval)-1, widget.Right).Space(1).Field(themes.FG(themes.Faint), interval, len(interval), widget.Left)
+	const value = len("100%")
+	l.Field(pen, percent(s.Value)+"%", value, widget.Right).Space(2)
+	l.Field(themes.FG(themes.Faint), percent(s.Low)+"-"+percent(s.High), width-value-2, widget.Left)
 }
 
 func percent(v float64) string { return fmt.Sprintf("%.0f", v*100) }

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strings"
@@ -113,6 +114,9 @@ func (p *Pane) rawRows(d *detail, row, width int) (rows []prose.Row, cut int) {
 		raw, cut = raw[:shownBytes], len(raw)-shownBytes
 	}
 	found := p.findingsOf(row)
+	if text := bytes.TrimLeft(raw, " \t\r\n"); len(text) == 0 || text[0] != '{' && text[0] != '[' {
+		return prose.Wrap([]prose.Span{{Text: string(raw), Pen: themes.FG(themes.Text)}}, width, 0), cut
+	}
 	for _, l := range layJSON(raw, func(path string, from, to int) []mark { return marks(found, p.chosen, raw, path, from, to) }) {
 		const step = 2
 		indent := min(l.indent*step, width/3)

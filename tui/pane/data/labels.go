@@ -27,7 +27,7 @@ type labelKey struct{ key, label string }
 var defaultLabels = []labelKey{{"g", "good"}, {"b", "bad"}, {"u", "unsure"}}
 
 // takenKeys are those of the workbench and of this pane, which labels cannot have.
-const takenKeys = "0123456789 ?:qLMnNflvVzYEjkG/+-[]"
+const takenKeys = "0123456789 ?:qLMnNflvVzYjkJKG/"
 
 // parseLabels reads "g=good b=bad".
 func parseLabels(args string) ([]labelKey, error) {

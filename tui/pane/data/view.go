@@ -199,7 +199,7 @@ func (p *Pane) layColumns(width int) {
 	if p.counts.total > 0 {
 		add(colLabel, widget.Column{Title: "Label", Width: min(label, 10)})
 	}
-	if s := p.c.View.Data.Summary; width >= 70 && (s == nil || len(s.Formats) > 1) { // else the row's own line says it
+	if s := p.c.View.Data.Summary; width >= 84 && (s == nil || len(s.Formats) > 1) { // else the row's own line says it
 		add(colFormat, widget.Column{Title: "Format", Width: 10})
 	}
 	add(colPreview, widget.Column{Title: "Preview", Weight: 1})
@@ -242,6 +242,9 @@ func (p *Pane) cell(at, column int) widget.Cell {
 		return widget.Cell{Text: p.c.Theme.Glyphs.Ellipsis, Pen: themes.FG(themes.Faint)}
 	case known.problem != "" && known.preview == "":
 		return widget.Cell{Text: known.problem, Pen: themes.FG(themes.Bad)}
+	}
+	if p.c.Theme.ASCII() {
+		return widget.Cell{Text: strings.ReplaceAll(known.preview, "→", "->")} // Preview's own sign
 	}
 	return widget.Cell{Text: known.preview}
 }

@@ -100,10 +100,10 @@ func (p *Pane) talk(width, height int) string {
 		legend = heatLegend(p.c.Theme, width)
 		height--
 	}
-	// What is short stands on the prompt, as in every chat.
 	rows := p.rows(plays, width-2) // the scroll bar's
-	if missing := height - len(rows); missing > 0 {
-		rows = append(make([]prose.Row, missing), rows...)
+	// An answer that is being written must not move the screen with each line: room for it is made in leaps.
+	if leap := max(height/3, 1); len(rows) > height {
+		rows = append(rows, make([]prose.Row, (leap-(len(rows)-height)%leap)%leap)...)
 	}
 	return widget.JoinV(p.pager.View(p.c.Theme, rows, width, height), legend)
 }
