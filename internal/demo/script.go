@@ -144,8 +144,10 @@ func (d *script) pauseAndAsk() error {
 		return err
 	}
 	d.show(Scene{"playground", "Paused: the same question to the base and to the half-trained adapter"})
-	if err := d.ask(session.VersionBase, session.VersionLive); err != nil {
-		return err
+	for _, version := range []string{session.VersionBase, session.VersionLive} { // one by one: pairs are Compare's
+		if err := d.ask(version); err != nil {
+			return err
+		}
 	}
 	d.show(Scene{"train", "Resumed: the same bits as if nothing had happened"})
 	_ = d.s.Do(session.Resume{})
