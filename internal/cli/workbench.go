@@ -58,7 +58,10 @@ func (e *env) workbench(ctx context.Context, dir string) error {
 		return err
 	}
 	go layOut(s, filepath.Join(dir, "run.yaml"))
-	err = e.screen(ctx, s, voice, tui.Options{})
+	alone, err := e.screen(ctx, s, voice, tui.Options{})
+	if alone {
+		err = trainOn(ctx, s)
+	}
 	return errors.Join(err, s.Close())
 }
 
@@ -77,16 +80,15 @@ func layOut(s *session.Session, file string) {
 	}
 }
 
-// screen shows the workbench, and waits for the run where the screen ends before it.
-func (e *env) screen(ctx context.Context, s *session.Session, v *voice, o tui.Options) error {
+// screen shows the workbench. alone tells that the screen ended before the work: the terminal is gone, or the user has left
+// it to train on.
+func (e *env) screen(ctx context.Context, s *session.Session, v *voice, o tui.Options) (alone bool, err error) {
 	// A hang-up ends the screen, never the process; a pipe that is gone is an error of a write, not a death.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP, syscall.SIGPIPE)
 	o.Session, o.Theme, o.ASCII = s, e.looks.theme, e.looks.ascii
-	err := tui.Run(ctx, o)
+	err = tui.Run(ctx, o)
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, tui.ErrDetached):
 		fmt.Fprintln(e.stderr, "lathe: training goes on; an interrupt saves a checkpoint and stops")
 	case errors.Is(err, tui.ErrTerminalGone):
@@ -94,14 +96,14 @@ func (e *env) screen(ctx context.Context, s *session.Session, v *voice, o tui.Op
 			_ = s.Do(session.Note{Level: datasets.LevelWarn, Text: "the terminal is gone: training goes on without it"})
 		}
 	default:
-		return err
+		return false, err
 	}
-	return e.trainOn(ctx, s, v)
+	v.on.Store(true)
+	return true, nil
 }
 
 // trainOn waits for the run at work. A paused one is stopped with a checkpoint: nobody is left to resume it.
-func (e *env) trainOn(ctx context.Context, s *session.Session, v *voice) error {
-	v.on.Store(true)
+func trainOn(ctx context.Context, s *session.Session) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.Do(session.Stop{}) }) // a run that has just ended refuses, which is as good
 	defer stop()
 	view, err := s.Wait(context.WithoutCancel(ctx), func(view session.View) bool {
@@ -153,9 +155,11 @@ func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
 			guide <- lastScene(r, err)
 		}
 	}()
-	err = e.screen(ctx, s, voice, tui.Options{Guide: guide, Front: "data"})
-	end()
-	result := <-played
+	alone, err := e.screen(ctx, s, voice, tui.Options{Guide: guide, Front: "data"})
+	if !alone {
+		end()
+	}
+	result := playOn(s, played)
 	err = errors.Join(err, s.Close())
 	if result.err == nil {
 		e.demoReport(files, result.Result)
@@ -163,6 +167,29 @@ func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
 		fmt.Fprintf(e.stdout, "left before its end; the demo's files are in %s, and `lathe %s` goes on with them\n", files.Dir, files.Dir)
 	}
 	return err
+}
+
+// playOn waits for the demo's end. A pause that lasts is the user's, who is gone: the run is resumed.
+func playOn(s *session.Session, played <-chan demoResult) demoResult {
+	ticker := time.NewTicker(2 * dwell)
+	defer ticker.Stop()
+	paused := -1 // the step at which the last look found the run paused
+	for {
+		select {
+		case r := <-played:
+			return r
+		case <-ticker.C:
+		}
+		v := s.View()
+		switch {
+		case v.Run.State != session.Paused:
+			paused = -1
+		case v.Run.Step == paused:
+			_ = s.Do(session.Resume{}) // refused where somebody was quicker, which is as good
+		default:
+			paused = v.Run.Step
+		}
+	}
 }
 
 type demoResult struct {

@@ -122,7 +122,11 @@ func gauges(c pane.Context, p trainer.Plan, w int) []string {
 		gauge("plan", quotient(total, p.Available), of(total, p.Available), themes.None)
 	}
 	if mem.Used > 0 && c.View.Run.HasModel {
-		gauge("in use", quotient(mem.Used, max(total, mem.Peak)), widget.Bytes(mem.Used)+", peak "+widget.Bytes(mem.Peak), themes.Accent)
+		tok := themes.Accent
+		if mem.Peak > total+p.Memory.KV {
+			tok = themes.Warn // more than was planned
+		}
+		gauge("in use", quotient(mem.Used, max(total, mem.Peak)), widget.Bytes(mem.Used)+", peak "+widget.Bytes(mem.Peak), tok)
 	}
 	return rows
 }

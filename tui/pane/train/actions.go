@@ -90,8 +90,8 @@ func Markdown(r session.RunView) string {
 
 // export writes the shown chart as SVG beside the run's output.
 func (p *Pane) export(c pane.Context) tea.Cmd {
-	r, k := c.View.Run, kinds[p.main]
-	svg := drawSVG(c.Theme, p.charts.all[p.main], fmt.Sprintf("%s of %s, step %d of %d", k.name, r.Name, r.Step, r.TotalSteps), r.Output)
+	r, k := c.View.Run, kinds[p.shown()]
+	svg := drawSVG(c.Theme, p.charts.all[p.shown()], fmt.Sprintf("%s of %s, step %d of %d", k.name, r.Name, r.Step, r.TotalSteps), r.Output)
 	name := fmt.Sprintf("%s-step-%d.svg", strings.NewReplacer(" ", "-", "/", "-").Replace(k.name), r.Step)
 	return func() tea.Msg {
 		path := filepath.Join(r.Output, name)

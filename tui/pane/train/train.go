@@ -14,10 +14,13 @@ import (
 // Pane is the Train pane. Make it with [New].
 type Pane struct {
 	charts *charts
-	main   int // the chart that is shown where there is room for one, and below the loss where there is room for two
-	top    int // row of the first chart in the last drawing, for the mouse
-	height int // rows of charts in the last drawing
+	main   int  // the chart that is shown where there is room for one, and below the loss where there is room for two
+	two    bool // the last drawing had room for two
+	places []place
 }
+
+// place is where a chart was drawn last, for the mouse.
+type place struct{ chart, top, height int }
 
 // New makes the pane.
 func New() *Pane { return &Pane{charts: newCharts()} }
@@ -44,7 +47,7 @@ func (p *Pane) Keys() []pane.Key {
 		{Keys: []string{"t"}, Help: "start the run", Group: "Run", Reason: refuseStart, Run: start},
 		{Keys: []string{"S"}, Help: "save", Group: "Run", Reason: refusal(session.Save{}), Run: send(session.Save{})},
 		{Keys: []string{"x"}, Help: "stop", Group: "Run", Reason: refusal(session.Stop{}), Run: askStop},
-		chart("other chart", func() { p.main = (p.main + 1) % len(kinds) }, "c"),
+		chart("other chart", p.other, "c"),
 		chart("log axis", c.toggleLog, "y"),
 		chart("smooth", c.smoother, "s"),
 		chart("zoom in", func() { c.zoom(1.5) }, "+", "="),
@@ -82,15 +85,30 @@ func (p *Pane) Update(msg tea.Msg, c pane.Context) tea.Cmd {
 			p.charts.zoom(1 / 1.25)
 		}
 	case tea.MouseClickMsg:
-		if msg.Y >= p.top && msg.Y < p.top+p.height {
-			p.charts.point(p.shown(), msg.X-2) // the frame and its blank
+		for _, at := range p.places {
+			if msg.Y >= at.top && msg.Y < at.top+at.height {
+				p.charts.point(at.chart, msg.X-2) // the frame and its blank
+			}
 		}
 	}
 	return nil
 }
 
-// shown is the chart whose columns a click counts.
-func (p *Pane) shown() int { return p.main }
+// other goes on to the next chart; the loss is passed over where it is on screen anyway.
+func (p *Pane) other() {
+	p.main = (p.shown() + 1) % len(kinds)
+	if p.two && p.main == lossKind {
+		p.main = lossKind + 1
+	}
+}
+
+// shown is the chart that c changes: never the loss where that stands above it.
+func (p *Pane) shown() int {
+	if p.two && p.main == lossKind {
+		return lossKind + 1
+	}
+	return p.main
+}
 
 func refusal(cmd session.Command) func(pane.Context) string {
 	return pane.Refusal(func(pane.Context) session.Command { return cmd })

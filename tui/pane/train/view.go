@@ -54,8 +54,7 @@ func (p *Pane) drawRun(c pane.Context, w, h int) string {
 	rates := p.drawRates(c, w)
 	log := p.logHeight(c, h)
 	left := h - len(head) - len(rates) - log
-	p.top, p.height = 1+len(head), max(left, 0)
-	rows := append(head, p.drawCharts(c, w, max(left, 0))...)
+	rows := append(head, p.drawCharts(1+len(head), w, max(left, 0))...)
 	rows = append(rows, rates...)
 	if log > 0 {
 		rows = append(rows, widget.Rule(c.Theme, "log", w))
@@ -155,20 +154,19 @@ func done(r session.RunView) string {
 	return text
 }
 
-// drawCharts draws the loss, and another chart below it where there is room for two.
-func (p *Pane) drawCharts(_ pane.Context, w, h int) []string {
-	const two = 22
-	if h < two {
+// drawCharts draws the loss, and another chart below it where there is room for two; top is their row in the pane.
+func (p *Pane) drawCharts(top, w, h int) []string {
+	const enough = 22 // rows for two charts and a blank between them
+	p.two = h >= enough
+	if !p.two {
+		p.places = []place{{p.main, top, h}}
 		return strings.Split(p.charts.all[p.main].View(w, h), "\n")
 	}
-	second := p.main
-	if second == lossKind {
-		second = 1
-	}
 	below := max(h*2/5, 8)
-	rows := strings.Split(p.charts.all[lossKind].View(w, h-below-1), "\n")
-	rows = append(rows, "")
-	return append(rows, strings.Split(p.charts.all[second].View(w, below), "\n")...)
+	above := h - below - 1
+	p.places = []place{{lossKind, top, above}, {p.shown(), top + above + 1, below}}
+	rows := strings.Split(p.charts.all[lossKind].View(w, above), "\n")
+	return append(append(rows, ""), strings.Split(p.charts.all[p.shown()].View(w, below), "\n")...)
 }
 
 // drawRates is what the newest step, or the one under the crosshair, says.
