@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // keys reads a JSON object key by key and remembers the first thing that is wrong, as bufio.Writer does. null is the same
@@ -121,8 +122,9 @@ func (k *keys) ids(key string) []int32 {
 }
 
 func clip(raw []byte) string {
-	if len(raw) > 60 {
-		return string(raw[:60]) + "…"
+	text := strings.Join(strings.Fields(string(raw)), " ")
+	if len(text) > 60 {
+		return strings.ToValidUTF8(text[:60], "") + "…"
 	}
-	return string(raw)
+	return text
 }

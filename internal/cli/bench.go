@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -104,6 +105,9 @@ func benchConfig(preset string) (model.Config, error) {
 
 // benchTrain makes the model and rows in a temporary folder, and trains them as `lathe train` would.
 func (e *env) benchTrain(ctx context.Context, f benchFlags) (benchResult, error) {
+	if !slices.Contains([]string{"full", "lora", "qlora"}, f.method) {
+		return benchResult{}, usage("--method %s: use full, lora or qlora", f.method)
+	}
 	cfg, err := benchConfig(f.preset)
 	if err != nil {
 		return benchResult{}, err

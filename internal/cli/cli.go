@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,7 +39,7 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 // configError gives an error its exit code: what the user wrote is at fault (an option, a path that is not there or is of
 // another kind), or what lies there.
 func configError(err error) error {
-	for _, cause := range []error{trainer.ErrConfig, fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP} {
+	for _, cause := range []error{trainer.ErrConfig, fs.ErrNotExist, fs.ErrExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP} {
 		if errors.Is(err, cause) {
 			return usageError{err}
 		}
@@ -128,7 +130,10 @@ func newRoot(e *env) *cobra.Command {
 	}
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "machine-readable output on stdout, messages on stderr")
 	root.PersistentFlags().StringVar(&e.device, "device", "auto", "auto, cpu, cuda or cuda:N")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		text, _, _ := strings.Cut(err.Error(), ": strconv.") // what Go's parser thinks says nothing more
+		return usage("%s", text)
+	})
 	root.AddCommand(
 		demoCommand(e), trainCommand(e), planCommand(e), scoreCommand(e), tokenizeCommand(e), renderCommand(e),
 		generateCommand(e), dataCommand(e), inspectCommand(e), doctorCommand(e), benchCommand(e),
@@ -150,23 +155,27 @@ func group(cmd *cobra.Command) *cobra.Command {
 
 // nearest is ": did you mean X?" where a command's name is near.
 func nearest(cmd *cobra.Command, word string) string {
+	cmd.SuggestionsMinimumDistance = 2 // letters
 	if near := cmd.SuggestionsFor(word); len(near) > 0 {
 		return ": did you mean " + near[0] + "?"
 	}
 	return ""
 }
 
-// maxArgs, exactArgs and minArgs are cobra's checks with usage errors' exit code.
-func maxArgs(n int) cobra.PositionalArgs { return asUsage(cobra.MaximumNArgs(n)) }
+// maxArgs, exactArgs and minArgs are cobra's checks with usage errors' exit code, and with how to call the command.
+func maxArgs(n int) cobra.PositionalArgs { return argsBetween(0, n) }
 
-func exactArgs(n int) cobra.PositionalArgs { return asUsage(cobra.ExactArgs(n)) }
+func exactArgs(n int) cobra.PositionalArgs { return argsBetween(n, n) }
 
-func minArgs(n int) cobra.PositionalArgs { return asUsage(cobra.MinimumNArgs(n)) }
+func minArgs(n int) cobra.PositionalArgs { return argsBetween(n, math.MaxInt) }
 
-func asUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+func argsBetween(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
+		switch {
+		case len(args) < least:
+			return usage("something is missing; use: %s", cmd.UseLine())
+		case len(args) > most:
+			return usage("%q is one argument too many; use: %s", args[most], cmd.UseLine())
 		}
 		return nil
 	}

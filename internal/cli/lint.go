@@ -23,6 +23,9 @@ func lintCommand(e *env) *cobra.Command {
 		Short: "Findings with file, line and row; exit 1 when one is an error",
 		Args:  minArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.maxSeqLength < 0 {
+				return usage("--max-seq-length counts tokens: it cannot be negative")
+			}
 			errorsFound := 0
 			for _, path := range args {
 				n, err := e.lint(cmd, path, f)

@@ -52,6 +52,9 @@ func planCommand(e *env) *cobra.Command {
 		Short: "Memory, steps, tokens and time of a run; exit 1 where it will not fit",
 		Args:  maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if maxSteps < 0 {
+				return usage("--max-steps counts steps: it cannot be negative")
+			}
 			cfg, err := loadConfig(path)
 			if err != nil {
 				return err

@@ -34,6 +34,9 @@ func addWorkbench(e *env, root *cobra.Command) {
 		if len(args) == 1 {
 			dir = args[0]
 		}
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return usage("%s is no command and no folder%s: name a workspace folder, or a new one after mkdir", dir, nearest(cmd, dir))
+		}
 		return e.workbench(cmd.Context(), dir)
 	}
 	for _, cmd := range append(root.Commands(), root) {
@@ -48,9 +51,6 @@ func addWorkbench(e *env, root *cobra.Command) {
 func (e *env) workbench(ctx context.Context, dir string) error {
 	if !isTerminal(e.stdin) || !isTerminal(e.stdout) {
 		return usage("the workbench needs a terminal; headless: lathe train -c run.yaml, lathe demo --headless (lathe --help lists the rest)")
-	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return usage("%s is no folder: name a workspace folder, or a new one after mkdir", dir)
 	}
 	voice := &voice{printer: newTrainPrinter(e)}
 	s, err := openSession(e, session.Options{Dir: dir, PauseOnSaveError: true, OnEvent: voice.event})
