@@ -89,6 +89,8 @@ func (e *env) screen(ctx context.Context, s *session.Session, v *voice, o tui.Op
 	o.Session, o.Theme, o.ASCII = s, e.looks.theme, e.looks.ascii
 	err = tui.Run(ctx, o)
 	switch {
+	case errors.Is(err, context.Canceled): // a signal: the session is closed with a checkpoint
+		return false, nil
 	case errors.Is(err, tui.ErrDetached):
 		fmt.Fprintln(e.stderr, "lathe: training goes on; an interrupt saves a checkpoint and stops")
 	case errors.Is(err, tui.ErrTerminalGone):
@@ -161,12 +163,27 @@ func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
 	}
 	result := playOn(s, played)
 	err = errors.Join(err, s.Close())
-	if result.err == nil {
-		e.demoReport(files, result.Result)
-	} else if err == nil {
-		fmt.Fprintf(e.stdout, "left before its end; the demo's files are in %s, and `lathe %s` goes on with them\n", files.Dir, files.Dir)
-	}
+	say(func() {
+		if result.err == nil {
+			e.demoReport(files, result.Result)
+		} else if err == nil {
+			fmt.Fprintf(e.stdout, "left before its end; the demo's files are in %s, and `lathe %s` goes on with them\n", files.Dir, files.Dir)
+		}
+	})
 	return err
+}
+
+// say prints what is left to say; a terminal that takes no output does not hold up the end of the process.
+func say(print func()) {
+	done := make(chan struct{})
+	go func() {
+		print()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(dwell):
+	}
 }
 
 // playOn waits for the demo's end. A pause that lasts is the user's, who is gone: the run is resumed.
