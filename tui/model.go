@@ -29,6 +29,7 @@ type model struct {
 	profile   colorprofile.Profile
 	light     bool // the terminal's background, dark until it has answered
 	known     bool // it has answered
+	silent    bool // it has not, and had its time
 
 	width, height int
 	view          session.View
@@ -99,9 +100,13 @@ func (m *model) dress() {
 	m.theme = themes.Must(themes.Options{Name: m.themeName, Light: m.light, Profile: m.profile, ASCII: m.options.ASCII})
 }
 
+// silence says that the terminal has had its time to name its background.
+type silence struct{}
+
 // Init asks the terminal for its background and begins to wait for the session.
 func (m *model) Init() tea.Cmd {
-	return tea.Batch(tea.RequestBackgroundColor, m.nextFrame(), m.nextScene(), synchronised)
+	silence := tea.Tick(time.Second, func(time.Time) tea.Msg { return silence{} })
+	return tea.Batch(tea.RequestBackgroundColor, silence, m.nextFrame(), m.nextScene(), synchronised)
 }
 
 // Update handles one message. Whatever goes wrong in it, the program lives on.
@@ -137,6 +142,9 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 	case tea.BackgroundColorMsg:
 		m.light, m.known = !msg.IsDark(), true
 		m.dress()
+		return nil
+	case silence:
+		m.silent = !m.known
 		return nil
 	case tea.FocusMsg:
 		m.pace.blur(false)
@@ -234,7 +242,7 @@ func (m *model) View() (v tea.View) {
 		v.MouseMode = tea.MouseModeCellMotion
 	}
 	v.WindowTitle, v.ProgressBar = m.title(), m.progressBar()
-	if m.known && m.themeName != "" && !m.theme.Mono() && m.theme.Dark() == m.light {
+	if m.themeName != "" && !m.theme.Mono() && (m.silent || m.known && m.theme.Dark() == m.light) {
 		v.BackgroundColor, v.ForegroundColor = m.theme.Color(themes.Base), m.theme.Color(themes.Text)
 	}
 	defer func() {

@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"image/color"
 	"io"
 	"strings"
 	"testing"
@@ -159,6 +160,32 @@ func TestNoColor(t *testing.T) {
 	for _, code := range []string{"38;", "48;", "[31m", ";32m", ";33m"} {
 		if strings.Contains(m.View().Content, code) {
 			t.Errorf("the screen has the colour sequence %q", code)
+		}
+	}
+}
+
+// A theme that does not fit the terminal's background brings its own; one that does leaves the terminal's.
+func TestBackground(t *testing.T) {
+	dark, white := color.RGBA{A: 255}, color.RGBA{255, 255, 255, 255}
+	for _, c := range []struct {
+		theme  string
+		answer tea.Msg
+		own    bool
+		named  string
+	}{
+		{"", tea.BackgroundColorMsg{Color: dark}, false, "dark"},
+		{"", tea.BackgroundColorMsg{Color: white}, false, "light"},
+		{"light", tea.BackgroundColorMsg{Color: white}, false, "light"},
+		{"light", tea.BackgroundColorMsg{Color: dark}, true, "light"},
+		{"dark", tea.BackgroundColorMsg{Color: white}, true, "dark"},
+		{"light", nil, false, "light"},
+		{"light", silence{}, true, "light"},
+		{"", silence{}, false, "dark"},
+	} {
+		m := open(t, synthetic.At(60), 80, 24, Options{Theme: c.theme})
+		m.Update(c.answer)
+		if own := m.View().BackgroundColor != nil; own != c.own || m.theme.Name() != c.named {
+			t.Errorf("theme %q, terminal says %v: own background %v with %s, want %v with %s", c.theme, c.answer, own, m.theme.Name(), c.own, c.named)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package memory
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -156,18 +157,17 @@ func owners(th *themes.Theme, m trainer.MemoryPlan, w int) []string {
 	return append(rows, l.String())
 }
 
-// stack is one bar of all parts; borders are rounded from the running sum, so that rounding does not add up, and every
-// part that is there at all has a cell.
+// stack is one bar of all parts. Every part that is there at all has a cell; the others are dealt by size, with borders
+// rounded from the running sum, so that rounding does not add up.
 func stack(th *themes.Theme, m trainer.MemoryPlan, w int) string {
-	total := max(m.Total(), 1)
+	all := slices.DeleteFunc(shares(m), func(s share) bool { return s.bytes <= 0 })
 	l := widget.NewLine(th, w)
+	rest := max(w-len(all), 0)
 	var sum int64
-	for _, s := range shares(m) {
+	for i, s := range all {
 		sum += s.bytes
-		if s.bytes > 0 {
-			to := int(float64(sum) / float64(total) * float64(w))
-			l.Repeat(themes.FG(s.tok), th.Glyphs.Fills[s.fill], max(to-(w-l.Left()), 1))
-		}
+		to := i + 1 + int(quotient(sum, m.Total())*float64(rest))
+		l.Repeat(themes.FG(s.tok), th.Glyphs.Fills[s.fill], to-(w-l.Left()))
 	}
 	return l.String()
 }

@@ -1,0 +1,77 @@
+package memory
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"lathe/session"
+	"lathe/themes"
+	"lathe/trainer"
+	"lathe/tui/internal/golden"
+	"lathe/tui/internal/synthetic"
+	"lathe/tui/pane"
+)
+
+func context(t *synthetic.Tape) pane.Context {
+	return pane.Context{Theme: themes.Must(themes.Options{Name: "dark"}), View: t.View}
+}
+
+func TestSizes(t *testing.T) {
+	for _, tape := range []*synthetic.Tape{synthetic.New(), synthetic.At(0), synthetic.At(60)} {
+		for _, w := range []int{5, 20, 44, 80, 120} {
+			for _, h := range []int{2, 3, 10, 21, 45} {
+				golden.Size(t, New().View(w, h, context(tape)), w, h)
+			}
+		}
+	}
+}
+
+// The bar of owners is as wide as the pane, and each owner that has memory has a cell of it, however small.
+func TestStack(t *testing.T) {
+	th := themes.Must(themes.Options{Name: "mono", Profile: 1})
+	m := trainer.MemoryPlan{Base: 1 << 40, Adapters: 1, Gradients: 1, Optimizer: 1, Activations: 1 << 20, Workspace: 1}
+	bar := ansi.Strip(stack(th, m, 40))
+	for i, fill := range th.Glyphs.Fills[:6] {
+		if !strings.Contains(bar, fill) {
+			t.Errorf("owner %d has no cell in %q", i, bar)
+		}
+	}
+	golden.Size(t, stack(th, m, 40), 40, 1)
+	golden.Size(t, stack(th, trainer.MemoryPlan{}, 40), 40, 1)
+}
+
+func TestLargestBatch(t *testing.T) {
+	p := trainer.Plan{Fits: true, Available: 1000, Memory: trainer.MemoryPlan{Base: 200, Activations: 100}}
+	c := &trainer.Config{BatchSize: 4}
+	if got := LargestBatch(p, c); got != 32 {
+		t.Errorf("800 bytes are left for activations of 25 a row: %d rows, want 32", got)
+	}
+	p.Fits = false
+	if got := LargestBatch(p, c); got != 0 {
+		t.Errorf("a plan that does not fit has a largest batch of %d", got)
+	}
+	if got := LargestBatch(trainer.Plan{Fits: true}, c); got != 0 {
+		t.Errorf("memory that is not known has a largest batch of %d", got)
+	}
+}
+
+// The plan of a run at work is shown before that of the run.yaml on the table; afterwards the table's is what comes next.
+func TestWhichPlan(t *testing.T) {
+	tape := synthetic.At(60)
+	other := trainer.Plan{Steps: 7, Fits: true}
+	tape.Add(session.ConfigLoaded{Path: "next.yaml", Config: synthetic.Config()}, session.Forecast{Plan: &other})
+	if p, _ := plan(context(tape)); p.Steps != synthetic.Steps {
+		t.Errorf("while the run trains the plan has %d steps", p.Steps)
+	}
+	tape.Done()
+	if p, _ := plan(context(tape)); p.Steps != 7 {
+		t.Errorf("after the run the plan has %d steps, want the table's", p.Steps)
+	}
+	tape.Add(session.Forecast{Err: "the model's folder is gone"}, session.ConfigLoaded{Path: "next.yaml", Config: synthetic.Config()})
+	c := context(synthetic.New().Add(session.ConfigLoaded{Config: synthetic.Config()}, session.Forecast{Err: "the model's folder is gone"}))
+	if view := ansi.Strip(New().View(80, 21, c)); !strings.Contains(view, "the model's folder is gone") {
+		t.Errorf("a plan that failed does not say why:\n%s", view)
+	}
+}
