@@ -160,12 +160,6 @@ func (b *bench) ints(x []int32) compute.Buffer {
 	return y
 }
 
-func (b *bench) raw(x []uint8) compute.Buffer {
-	y := b.alloc(compute.U8, len(x))
-	compute.Upload(b.Device, y, x)
-	return y
-}
-
 func (b *bench) get(x compute.Buffer) []float64 {
 	return doubles(compute.Download[float32](b.Device, x))
 }

@@ -288,13 +288,13 @@ func TestBadModels(t *testing.T) {
 	edited := func(edit func(h map[string]map[string]any)) func(*testing.T, string) {
 		return func(t *testing.T, dir string) { header(t, filepath.Join(dir, weights), edit) }
 	}
-	replaced := func(name, old, new string) func(*testing.T, string) {
+	replaced := func(name, old, other string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			text := string(read(t, dir, name))
 			if !strings.Contains(text, old) {
 				t.Fatalf("%s has no %s", name, old)
 			}
-			write(t, dir, name, strings.ReplaceAll(text, old, new))
+			write(t, dir, name, strings.ReplaceAll(text, old, other))
 		}
 	}
 	for _, test := range []struct {
@@ -363,7 +363,8 @@ func TestBadModels(t *testing.T) {
 			yaml := tiny(t, dir, config{"model_name_or_path": model}).save(t, dir, "run.yaml")
 			ids := write(t, dir, "ids.jsonl", "{\"ids\":[1,2]}\n")
 			for _, args := range [][]string{
-				{"train", "--workspace", dir, "-c", yaml}, {"score", "--model", model, "--ids", ids},
+				{"train", "--workspace", dir, "-c", yaml},
+				{"score", "--model", model, "--ids", ids},
 				{"generate", "--model", model, "--prompt-ids", "1,2"},
 			} {
 				refusal(t, lathe(t, args...), exitFailed, test.words...)
@@ -395,7 +396,8 @@ func TestModelWithoutTokenizer(t *testing.T) {
 	}
 	train(t, dir, tiny(t, dir, config{"model_name_or_path": model}).save(t, dir, "run.yaml"))
 	for _, args := range [][]string{
-		{"score", "--model", model, "--text", texts}, {"tokenize", "--model", model, "--text", texts},
+		{"score", "--model", model, "--text", texts},
+		{"tokenize", "--model", model, "--text", texts},
 		{"generate", "--model", model, "--prompt", "a"},
 	} {
 		refusal(t, lathe(t, args...), exitUsage, model, "tokenizer.json")

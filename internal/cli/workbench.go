@@ -174,10 +174,10 @@ func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
 }
 
 // say prints what is left to say; a terminal that takes no output does not hold up the end of the process.
-func say(print func()) {
+func say(words func()) {
 	done := make(chan struct{})
 	go func() {
-		print()
+		words()
 		close(done)
 	}()
 	select {

@@ -24,7 +24,7 @@ func (s *Set) openIndex(path string) error {
 	for _, shard := range shardsOf(weightMap) {
 		file := filepath.Join(dir, shard)
 		if _, err := os.Stat(file); err != nil { // not wrapped: a damaged model is no wrong path
-			return fmt.Errorf("read %s: shard %s is missing: download it again or correct the index (%v)", path, shard, err)
+			return fmt.Errorf("read %s: shard %s is missing: download it again or correct the index (%s)", path, shard, err.Error())
 		}
 		if err := s.openFile(file, weightMap); err != nil {
 			return err

@@ -44,7 +44,7 @@ func unspellBytes(dst []byte, token string) []byte {
 // bytes could still complete it. It is asked only where no whole character begins. Unicode calls the prefix a
 // maximal subpart: it becomes one replacement character.
 func badPrefix(b []byte) (n int, open bool) {
-	want := 0
+	var want int
 	low, high := byte(0x80), byte(0xbf)
 	switch c := b[0]; {
 	case c >= 0xc2 && c <= 0xdf:

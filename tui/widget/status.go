@@ -134,6 +134,7 @@ func Tabs(th *themes.Theme, width int, tabs []Tab, active int) string {
 // NoticeKind sets the sign and tone of a notice.
 type NoticeKind uint8
 
+// The kinds, which have a colour each.
 const (
 	NoticeInfo NoticeKind = iota
 	NoticeGood

@@ -9,6 +9,7 @@ import (
 // Align places text in a field.
 type Align uint8
 
+// The alignments of a field.
 const (
 	Left Align = iota
 	Right

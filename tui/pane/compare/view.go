@@ -140,9 +140,8 @@ func (p *Pane) body(width, height int) string {
 	return p.pairBody(width, height)
 }
 
-// panel is a column: a heading and text below it.
+// panel is a column of text.
 type panel struct {
-	head string
 	rows func(width int) []prose.Row
 }
 

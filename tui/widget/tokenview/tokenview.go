@@ -24,6 +24,7 @@ type Token struct {
 // Mode is what the colours tell.
 type Mode uint8
 
+// The modes: what colours the tokens.
 const (
 	Mask Mode = iota // trained, masked, special
 	Heat             // Token.Heat, see SetHeat
