@@ -53,6 +53,8 @@ type (
 		Versions []string // VersionLive, VersionBase or a checkpoint's folder
 		Options  PlayOptions
 	}
+	// StopAnswers ends the answers being written, and those that wait for their turn, where they are.
+	StopAnswers struct{}
 	// Evaluate runs the suite on versions of the model.
 	Evaluate struct {
 		Versions []string
@@ -164,6 +166,16 @@ func (c Prompt) Refusal(v View) error {
 		return refuse("an empty prompt: type something first")
 	}
 	return v.refuseVersions(c.Versions)
+}
+
+// Refusal asks for an answer that is not finished.
+func (StopAnswers) Refusal(v View) error {
+	for _, p := range v.Plays {
+		if !p.Ended() {
+			return nil
+		}
+	}
+	return refuse("no answer is being written")
 }
 
 // Refusal asks for a model in memory and for versions that exist.

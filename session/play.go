@@ -26,6 +26,11 @@ func (s *Session) prompt(v View, c Prompt) error {
 	}
 	go func() {
 		for _, p := range plays {
+			if s.isStopped(p) {
+				p.Finish = FinishStopped
+				s.post(v.Run.ID, PlayDone{Play: p})
+				continue
+			}
 			err := s.engine.ask(s.ctx, func(live *trainer.Live) error { return s.play(live, &p) })
 			if err != nil {
 				p.Err = err.Error()
@@ -36,8 +41,15 @@ func (s *Session) prompt(v View, c Prompt) error {
 	return nil
 }
 
+// isStopped tells whether StopAnswers has come after the play began.
+func (s *Session) isStopped(p Play) bool { return p.ID <= s.stopped.Load() }
+
 // play writes one answer, telling each token as it comes.
 func (s *Session) play(live *trainer.Live, p *Play) error {
+	if s.isStopped(*p) { // while it waited for the step's end
+		p.Finish = FinishStopped
+		return nil
+	}
 	ids, err := chatPrompt(live.Encoder, p.Prompt)
 	if err != nil {
 		return err
@@ -56,10 +68,13 @@ func (s *Session) play(live *trainer.Live, p *Play) error {
 			p.Text += piece
 			p.Tokens = append(p.Tokens, PlayPiece{piece, logprob})
 			s.post(0, PlayToken{ID: p.ID, Text: piece, LogProb: logprob})
-			return true
+			return !s.isStopped(*p)
 		})
 		p.Text += text.flush()
 		p.Finish, p.TokensPerSecond = result.FinishReason, result.TokensPerSecond
+		if s.isStopped(*p) {
+			p.Finish = FinishStopped
+		}
 		return err
 	})
 }

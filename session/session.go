@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lathe/compute"
@@ -39,6 +40,8 @@ type Session struct {
 	ended   chan struct{} // closed when the session's goroutine has returned
 	cancel  context.CancelFunc
 	ctx     context.Context
+
+	stopped atomic.Int64 // plays up to this number are to end
 
 	mu        sync.Mutex // guards what follows
 	view      View
@@ -84,7 +87,7 @@ func (s *Session) recover() {
 	s.view.Data.Linting = false
 	s.view.Plays = slices.Clone(s.view.Plays)
 	for i, p := range s.view.Plays {
-		if p.Finish == "" && p.Err == "" {
+		if !p.Ended() {
 			s.view.Plays[i].Err = "lathe ended before this was answered: ask again"
 		}
 	}
@@ -259,6 +262,9 @@ func (s *Session) handle(c Command) error {
 		return s.steer(v, c)
 	case Prompt:
 		return s.prompt(v, c)
+	case StopAnswers:
+		s.stopped.Store(s.newID())
+		return nil
 	case Evaluate:
 		return s.evaluate(v, c)
 	case Export:

@@ -83,6 +83,24 @@ func TestReplayRebuildsTheScreen(t *testing.T) {
 	}
 }
 
+// StopAnswers ends what is being written and what waits, not what is asked afterwards.
+func TestStopAnswers(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	var before, after Play
+	done := make(chan error)
+	s.queue.post(func() { before.ID = s.newID(); s.publish(0, PlayStarted{Play: before}); done <- nil })
+	<-done
+	if err := s.Do(StopAnswers{}); err != nil {
+		t.Fatal(err)
+	}
+	s.queue.post(func() { after.ID = s.newID(); done <- nil })
+	<-done
+	if !s.isStopped(before) || s.isStopped(after) {
+		t.Errorf("stopped: the play before %v, the play after %v", s.isStopped(before), s.isStopped(after))
+	}
+}
+
 // A view taken once stays as it was while the session goes on.
 func TestViewIsAValue(t *testing.T) {
 	dir := t.TempDir()
@@ -114,6 +132,7 @@ func TestRefusals(t *testing.T) {
 		"no run is training":   Pause{},
 		"no run is paused":     Resume{},
 		"no run to stop":       Stop{},
+		"no answer is being":   StopAnswers{},
 		"no label to take":     UndoLabel{},
 		"no model is in":       Prompt{Text: "Hello", Versions: []string{VersionLive}},
 		"an empty prompt":      Prompt{Versions: []string{VersionLive}},

@@ -120,11 +120,17 @@ type Play struct {
 	Options PlayOptions `json:"options"`
 	Text    string      `json:"text"`
 	Tokens  []PlayPiece `json:"tokens,omitempty"`
-	// Finish is "stop" or "length", "" while it is being written; Err is why it failed.
+	// Finish is "stop", "length", or FinishStopped, "" while it is being written; Err is why it failed.
 	Finish          string  `json:"finish,omitempty"`
 	TokensPerSecond float64 `json:"tokens_per_second,omitempty"`
 	Err             string  `json:"error,omitempty"`
 }
+
+// FinishStopped is the end of an answer that StopAnswers has ended.
+const FinishStopped = "stopped"
+
+// Ended tells whether the answer will not change any more.
+func (p Play) Ended() bool { return p.Finish != "" || p.Err != "" }
 
 // PlayPiece is one token of an answer with ln p under the model.
 type PlayPiece struct {
