@@ -2,6 +2,7 @@ package widget
 
 import (
 	"image/color"
+	"strings"
 
 	"lathe/themes"
 
@@ -95,7 +96,7 @@ func (in *Input) recall(delta int) {
 // View draws the line exactly width cells wide.
 func (in *Input) View(width int) string {
 	in.SetWidth(max(width-Width(in.Prompt)-1, 1))
-	return Fit(in.Model.View(), width, Left, "")
+	return Fit(unturned(in.Model.View()), width, Left, "")
 }
 
 // Editor is a text of several lines to edit: a prompt of the playground. It
@@ -144,5 +145,16 @@ func (e *Editor) View(width, height int) string {
 	}
 	e.SetWidth(width)
 	e.SetHeight(height)
-	return Block(e.Model.View(), width, height)
+	return Block(unturned(e.Model.View()), width, height)
+}
+
+// unturned leaves out of a drawing what would turn the writing direction of the row: pasted text may have it. The text that is
+// edited keeps it. bubbles' own sanitiser has taken the other control characters.
+func unturned(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c {
+			return -1
+		}
+		return r
+	}, s)
 }

@@ -67,3 +67,59 @@ func TestEditor(t *testing.T) {
 		t.Errorf("the editor shows %q", ansi.Strip(view))
 	}
 }
+
+// Pasted text does not turn the row that it is edited on; it is kept as it is.
+func TestPasteDoesNotTurnTheRow(t *testing.T) {
+	const text = "a\u202eb"
+	in, e := NewInput(dark, "/", ""), NewEditor(dark, "")
+	in.Update(tea.PasteMsg{Content: text})
+	e.Update(tea.PasteMsg{Content: text})
+	for name, got := range map[string][2]string{"line": {in.View(20), in.Value()}, "editor": {e.View(20, 2), e.Value()}} {
+		if strings.Contains(got[0], "\u202e") || got[1] != text {
+			t.Errorf("%s draws %q and keeps %q", name, got[0], got[1])
+		}
+	}
+}
+
+func TestPrompt(t *testing.T) {
+	p := NewPrompt("say something")
+	history := []string{"first", "second"}
+	press := func(code rune, mod tea.KeyMod, text string) bool {
+		send, _ := p.Update(tea.KeyPressMsg{Code: code, Mod: mod, Text: text}, history)
+		return send
+	}
+	press('x', 0, "x")
+	if p.Value() != "" || p.Typing() {
+		t.Fatal("a closed prompt takes text")
+	}
+	if got := p.View(dark, "hint", 20, 1); !strings.HasPrefix(got, "hint") {
+		t.Errorf("a closed prompt shows %q", got)
+	}
+	p.Open(dark)
+	press('x', 0, "x")
+	press(tea.KeyEnter, tea.ModAlt, "")
+	press('y', 0, "y")
+	if got := p.Value(); got != "x\ny" || p.Rows(9) != 2 {
+		t.Errorf("text %q in %d rows", got, p.Rows(9))
+	}
+	press(tea.KeyUp, 0, "") // into the first line
+	press(tea.KeyUp, 0, "")
+	press(tea.KeyUp, 0, "")
+	press(tea.KeyUp, 0, "")
+	if got := p.Value(); got != "first" {
+		t.Errorf("up recalls %q", got)
+	}
+	press(tea.KeyDown, 0, "")
+	press(tea.KeyDown, 0, "")
+	if got := p.Value(); got != "x\ny" {
+		t.Errorf("down goes back to %q", got)
+	}
+	if !press(tea.KeyEnter, 0, "") {
+		t.Error("enter does not send")
+	}
+	p.Clear()
+	press(tea.KeyEscape, 0, "")
+	if p.Value() != "" || p.Typing() {
+		t.Error("esc does not leave")
+	}
+}

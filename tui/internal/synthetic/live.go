@@ -90,6 +90,13 @@ func (l *Live) Do(c session.Command) error {
 			t.Loaded()
 		case session.Prompt:
 			t.Ask(c.Text, c.Options, c.Versions...)
+		case session.StopAnswers:
+			for _, p := range t.View.Plays {
+				if !p.Ended() {
+					p.Finish = session.FinishStopped
+					t.Add(session.PlayDone{Play: p})
+				}
+			}
 		case session.Lint:
 			t.Checked()
 		case session.UndoLabel:

@@ -4,6 +4,7 @@ package compare
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -43,18 +44,22 @@ type Pane struct {
 	heat    bool
 	prompt  *widget.Prompt
 
-	back   int // comparisons back from the newest
-	item   int // case shown
-	column int // versions of a case between the window and the newest
-	fits   int // columns that the last View had room for
-	pagers [maxColumns]prose.Pager
+	back      int  // comparisons back from the newest
+	item      int  // case shown
+	differing bool // only cases that tell versions apart
+	column    int  // versions of a case between the window and the newest
+	fits      int  // columns that the last View had room for
+	pagers    [maxColumns]prose.Pager
 
-	pairs   []pair
-	newest  int64 // group of the newest comparison, to notice another one
-	reports []session.Evaluated
-	cases   []evalsuite.Case
-	known   stamp
-	kept    [2]kept
+	pairs    []pair
+	newest   int64 // group of the newest comparison, to notice another one
+	reports  []report
+	apart    int // cases that tell versions apart
+	cases    []evalsuite.Case
+	known    stamp
+	reported string // what reports and cases were made of
+	narrowed bool
+	kept     [2]kept
 }
 
 // stamp tells views apart by what the pane takes from them.
@@ -208,9 +213,7 @@ func (p *Pane) follow(c pane.Context) {
 		return
 	}
 	p.known = now
-	p.pairs = pairsOf(c.View.Plays)
-	p.reports = reportsOf(c.View.Reports)
-	p.cases = casesOf(p.reports)
+	p.refresh()
 	p.back = min(p.back, max(len(p.pairs)-1, 0))
 	p.item = min(p.item, max(len(p.cases)-1, 0))
 	if n := len(p.pairs); n > 0 && p.pairs[n-1][0].Group != p.newest {
@@ -220,6 +223,34 @@ func (p *Pane) follow(c pane.Context) {
 		p.newest = p.pairs[n-1][0].Group
 		p.top()
 	}
+}
+
+// refresh takes plays and reports apart anew.
+func (p *Pane) refresh() {
+	p.pairs = pairsOf(p.c.View.Plays)
+	if now := stampOfReports(p.c.View.Reports); now != p.reported || p.differing != p.narrowed {
+		p.reported, p.narrowed = now, p.differing
+		p.refreshReports()
+	}
+}
+
+func (p *Pane) refreshReports() {
+	p.reports = reportsOf(p.c.View.Reports)
+	p.cases = casesOf(p.reports)
+	apart := differing(p.cases, p.reports)
+	p.apart = len(apart)
+	if p.differing {
+		p.cases = apart
+	}
+}
+
+// stampOfReports tells lists of reports apart: they only grow, but begin anew with another run.
+func stampOfReports(all []session.Evaluated) string {
+	if len(all) == 0 {
+		return ""
+	}
+	last := all[len(all)-1]
+	return fmt.Sprint(len(all), " ", last.Step, " ", last.Version, " ", last.Report.Perplexity)
 }
 
 func stampOf(v session.View) stamp {
@@ -256,16 +287,29 @@ func (p *Pane) current() (of pair, ok bool) {
 	return p.pairs[len(p.pairs)-1-p.back], true
 }
 
+// report is an evaluation with its answers by case.
+type report struct {
+	session.Evaluated
+	answers map[string]evalsuite.Answer
+}
+
+// answer is what the version said to a case.
+func (r report) answer(c evalsuite.Case) (evalsuite.Answer, bool) {
+	a, ok := r.answers[caseKey(c)]
+	return a, ok
+}
+
 // reportsOf are the newest reports of each version, by step.
-func reportsOf(all []session.Evaluated) []session.Evaluated {
-	var out []session.Evaluated
-	for _, r := range all {
-		if i := slices.IndexFunc(out, func(o session.Evaluated) bool { return o.Version == r.Version }); i >= 0 {
-			out = slices.Delete(out, i, i+1)
+func reportsOf(all []session.Evaluated) []report {
+	var out []report
+	for _, e := range all {
+		r := report{e, make(map[string]evalsuite.Answer, len(e.Report.Answers))}
+		for _, a := range e.Report.Answers {
+			r.answers[caseKey(a.Case)] = a
 		}
-		out = append(out, r)
+		out = append(slices.DeleteFunc(out, func(o report) bool { return o.Version == e.Version }), r)
 	}
-	slices.SortStableFunc(out, func(a, b session.Evaluated) int {
+	slices.SortStableFunc(out, func(a, b report) int {
 		return cmp.Or(cmp.Compare(rank(a.Version), rank(b.Version)), cmp.Compare(a.Step, b.Step))
 	})
 	return out
@@ -283,7 +327,7 @@ func rank(version string) int {
 }
 
 // casesOf are all cases of the reports, in the order of the first that has them.
-func casesOf(reports []session.Evaluated) []evalsuite.Case {
+func casesOf(reports []report) []evalsuite.Case {
 	var out []evalsuite.Case
 	seen := map[string]bool{}
 	for _, r := range reports {
@@ -291,6 +335,27 @@ func casesOf(reports []session.Evaluated) []evalsuite.Case {
 			if k := caseKey(a.Case); !seen[k] {
 				seen[k] = true
 				out = append(out, a.Case)
+			}
+		}
+	}
+	return out
+}
+
+// differing are the cases of which the versions do not meet the same KPIs.
+func differing(cases []evalsuite.Case, reports []report) []evalsuite.Case {
+	var out []evalsuite.Case
+	for _, c := range cases {
+		var first []bool
+		for _, r := range reports {
+			a, ok := r.answer(c)
+			if !ok {
+				continue
+			}
+			if first == nil {
+				first = a.Scores
+			} else if !slices.Equal(first, a.Scores) {
+				out = append(out, c)
+				break
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lathe/session"
+	"lathe/themes"
 	"lathe/tui/internal/golden"
 	"lathe/tui/internal/panetest"
 	"lathe/tui/internal/synthetic"
@@ -130,6 +131,58 @@ func TestAskCase(t *testing.T) {
 	}
 }
 
+func TestOnlyCasesThatDiffer(t *testing.T) {
+	s := panetest.New(t, New(), trained().Evaluate(synthetic.Checkpoint(200), 200).Evaluate(synthetic.Checkpoint(300), 300))
+	s.Press("v d")
+	if got := s.LastTold(); got != "no case tells the versions apart" {
+		t.Errorf("where all versions meet the same KPIs: %q", got)
+	}
+	s.Change(func(tape *synthetic.Tape) { tape.Evaluate(synthetic.Checkpoint(100), 100) })
+	s.Press("d")
+	p := s.Pane.(*Pane)
+	if len(p.cases) != 3 || p.cases[0].ID != "refund" {
+		t.Errorf("%d cases differ, the first is %v", len(p.cases), p.cases[0])
+	}
+	if view := s.View(120, 40); !strings.Contains(view, "case 1 of 3 that differ") {
+		t.Errorf("the screen does not say so:\n%s", view)
+	}
+	s.Press("d")
+	if len(p.cases) != 4 {
+		t.Errorf("%d cases in all", len(p.cases))
+	}
+}
+
+func TestStop(t *testing.T) {
+	s := panetest.New(t, New(), asked().Answer(3))
+	s.Press("x")
+	if _, ok := s.Sent[0].(session.StopAnswers); !ok {
+		t.Fatalf("sent %v", s.Sent)
+	}
+	if of, _ := s.Pane.(*Pane).current(); of[0].Finish != session.FinishStopped || of[1].Finish != session.FinishStopped {
+		t.Errorf("finished by %q and %q", of[0].Finish, of[1].Finish)
+	}
+	s.Press("x")
+	if got := s.LastTold(); got != "no answer is being written" {
+		t.Errorf("a second x: %q", got)
+	}
+}
+
+// Without colour what differs is underlined, and no sign needs Unicode.
+func TestPlainThemes(t *testing.T) {
+	for name, o := range map[string]themes.Options{"mono": {Name: "mono"}, "ascii": {Name: "mono", ASCII: true}} {
+		s := panetest.New(t, New(), trained().Ask(question, pane.DefaultSampling, session.VersionBase, synthetic.Checkpoint(100)).Answered().Evaluated())
+		s.Theme = themes.Must(o)
+		view := s.View(120, 40)
+		if !strings.Contains(view, "\x1b[0;4m") {
+			t.Errorf("%s: nothing is underlined", name)
+		}
+		golden.Plain(t, name+"-120x40", view)
+		if o.ASCII && strings.ContainsFunc(view, func(r rune) bool { return r > 0x7e }) {
+			t.Errorf("%s is not plain:\n%s", name, view)
+		}
+	}
+}
+
 func TestReasons(t *testing.T) {
 	s := panetest.New(t, New(), synthetic.New())
 	for key, want := range map[string]string{
@@ -164,7 +217,7 @@ func TestBytesOnTheWire(t *testing.T) {
 	wire := panetest.NewWire(t, 120, 40)
 	first := wire.Frame(s.View(120, 40))
 	total, frames := 0, 0
-	for !ended(s.Live.Take().Plays[3]) {
+	for !s.Live.Take().Plays[3].Ended() {
 		s.Change(func(tape *synthetic.Tape) { tape.Answer(1) })
 		total += wire.Frame(s.View(120, 40))
 		frames++

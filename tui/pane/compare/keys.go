@@ -32,7 +32,6 @@ func (p *Pane) Keys() []pane.Key {
 	keys := []pane.Key{
 		{Keys: []string{"i", "enter"}, Help: "type a prompt", Group: groupAsk, Reason: p.needModel, Run: p.act(func() tea.Cmd { p.way = asPrompts; return p.prompt.Open(p.c.Theme) })},
 		{Keys: []string{"v"}, Help: "prompts, cases, reports", Group: groupAsk, Run: p.act(func() tea.Cmd { return p.turn(1) })},
-		{Keys: []string{"V"}, Help: "the view before", Group: groupAsk, Run: p.act(func() tea.Cmd { return p.turn(-1) })},
 		{Keys: []string{"n"}, Help: "next", Group: groupRead, Reason: p.needNext(1), Run: p.act(func() tea.Cmd { return p.next(1) })},
 		{Keys: []string{"N"}, Help: "the one before", Group: groupRead, Reason: p.needNext(-1), Run: p.act(func() tea.Cmd { return p.next(-1) })},
 		{Keys: []string{"a"}, Help: "choose A", Group: groupAsk, Reason: p.needModel, Run: p.act(choose(sideA))},
@@ -40,8 +39,11 @@ func (p *Pane) Keys() []pane.Key {
 		{Keys: []string{"s"}, Help: "swap A and B", Group: groupAsk, Run: p.act(p.swap)},
 		{Keys: []string{"r"}, Help: "ask this prompt again", Group: groupAsk, Reason: p.needAgain, Run: p.act(func() tea.Cmd { return p.ask(p.command(p.promptShown())) })},
 		{Keys: []string{"o"}, Help: "sampling", Group: groupAsk, Run: p.act(p.chooseSampling)},
+		{Keys: []string{"x"}, Help: "stop the answers", Group: groupAsk, Reason: pane.Refusal(stop), Run: p.act(func() tea.Cmd { return pane.Send(p.c.Session, stop(p.c)) })},
+		{Keys: []string{"d"}, Help: "only cases that differ", Group: groupRead, Reason: p.needDiffering, Run: p.act(p.toggleDiffering)},
 		{Keys: []string{"h"}, Help: "heat of log-probabilities", Group: groupRead, Reason: p.needPair, Run: p.act(func() tea.Cmd { p.heat = !p.heat; return nil })},
 		{Keys: []string{"Y"}, Help: "copy as Markdown", Group: groupRead, Reason: p.needCopy, Run: p.act(p.copy)},
+		{Keys: []string{"V"}, Help: "the view before", Group: groupAsk, Run: p.act(func() tea.Cmd { return p.turn(-1) })},
 		{Keys: []string{"left"}, Help: "version before", Group: groupRead, Reason: p.needColumns, Run: p.act(func() tea.Cmd { p.column++; return nil })},
 		{Keys: []string{"right"}, Help: "next version", Group: groupRead, Reason: p.needColumns, Run: p.act(func() tea.Cmd { p.column = max(p.column-1, 0); return nil })},
 	}
@@ -178,6 +180,28 @@ func (p *Pane) chooseSampling() tea.Cmd {
 	return func() tea.Msg { return pane.Open{Dialog: d} }
 }
 
+func stop(pane.Context) session.Command { return session.StopAnswers{} }
+
+// needDiffering says why the cases cannot be narrowed down to those whose KPIs the versions meet differently.
+func (p *Pane) needDiffering(c pane.Context) string {
+	p.follow(c)
+	switch {
+	case p.way != asCases:
+		return "v shows the cases first"
+	case !p.differing && p.apart == 0:
+		return "no case tells the versions apart"
+	}
+	return ""
+}
+
+func (p *Pane) toggleDiffering() tea.Cmd {
+	p.differing = !p.differing
+	p.item = 0
+	p.refresh()
+	p.top()
+	return nil
+}
+
 // copy puts what is shown into the clipboard of the terminal, over OSC 52.
 func (p *Pane) copy() tea.Cmd {
 	text := p.markdown()
@@ -203,7 +227,7 @@ func (p *Pane) markdown() string {
 		}
 		fmt.Fprintf(&b, "**Prompt:** %s\n", p.cases[p.item].Prompt)
 		for _, r := range p.reports {
-			if a, ok := answerOf(r, p.cases[p.item]); ok {
+			if a, ok := r.answer(p.cases[p.item]); ok {
 				fmt.Fprintf(&b, "\n**%s**\n\n%s\n", pane.VersionText(p.c.Theme, r.Version, r.Step), a.Text)
 			}
 		}

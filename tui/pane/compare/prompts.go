@@ -83,12 +83,13 @@ func (p *Pane) playHead(of pair, side, width int) string {
 	l := widget.NewLine(th, width)
 	l.Add(sidePen(th, side), sideNames[side]).Space(1).Add(themes.FG(themes.Text), p.playName(play))
 	facts, pen := p.facts(of, side), themes.FG(themes.Faint)
-	if play.Finish == "" && play.Err == "" {
+	if !play.Ended() {
 		pen = themes.FG(themes.Info)
 	}
-	sep := " " + th.Glyphs.Dot + " "
-	for facts != "" && widget.Width(facts)+2 > l.Left() { // the least important is in front
-		_, facts, _ = strings.Cut(facts, sep)
+	// Both sides leave the same facts out: columns differ by a cell, names by more.
+	room := width&^1 - 4 - max(widget.Width(widget.Sanitize(p.playName(of[sideA]))), widget.Width(widget.Sanitize(p.playName(of[sideB]))))
+	for facts != "" && widget.Width(facts) > room { // the least important is in front
+		_, facts, _ = strings.Cut(facts, " "+th.Glyphs.Dot+" ")
 	}
 	if facts != "" {
 		l.Space(l.Left()-widget.Width(facts)).Add(pen, facts)
@@ -107,14 +108,14 @@ func (p *Pane) facts(of pair, side int) string {
 		if play.TokensPerSecond > 0 {
 			words = append(words, widget.Count(play.TokensPerSecond)+" tok/s")
 		}
-		end := map[string]string{"stop": "ended by itself", "length": "cut at the limit"}[play.Finish]
+		end := map[string]string{"stop": "ended by itself", "length": "cut at the limit", session.FinishStopped: "stopped by you"}[play.Finish]
 		if end == "" {
 			end = play.Finish
 		}
 		return strings.Join(append(words, end), dot)
 	case len(play.Tokens) > 0:
 		return fmt.Sprintf("writing%s%d tokens", dot, len(play.Tokens))
-	case side == sideB && of[sideA].Finish == "" && of[sideA].Err == "":
+	case side == sideB && !of[sideA].Ended():
 		return "waiting for A"
 	case p.c.View.Run.State == session.Running || p.c.View.Run.State == session.Pausing:
 		return "waiting for the step's end"
@@ -122,14 +123,11 @@ func (p *Pane) facts(of pair, side int) string {
 	return "reading the prompt"
 }
 
-// ended tells whether an answer will not change any more.
-func ended(play session.Play) bool { return play.Finish != "" || play.Err != "" }
-
 // answer sets one side's text.
 func (p *Pane) answer(of pair, side, width int) []prose.Row {
 	play, other := of[side], of[1-side]
 	k := keptOf{play.ID, len(play.Tokens), len(other.Tokens), play.Finish + play.Err, other.Finish + other.Err, width, p.heat, p.c.Theme}
-	if p.heat || len(other.Tokens) > len(play.Tokens) && !ended(play) {
+	if p.heat || len(other.Tokens) > len(play.Tokens) && !play.Ended() {
 		k.other = 0 // more of the other changes nothing here
 	}
 	if p.kept[side].of == k {
@@ -158,7 +156,7 @@ const hottest = -5
 
 // diffSpans colours a side's tokens: quiet where both begin alike, plain where the other has them too, else the side's colour.
 func (p *Pane) diffSpans(of pair, side int) []prose.Span {
-	d := diff(of[sideA].Tokens, of[sideB].Tokens, !ended(of[sideA]) || !ended(of[sideB]))
+	d := diff(of[sideA].Tokens, of[sideB].Tokens, !of[sideA].Ended() || !of[sideB].Ended())
 	has := [2][]bool{d.a, d.b}[side]
 	own := themes.FG(themes.Series(side))
 	if p.c.Theme.Mono() {
@@ -195,7 +193,7 @@ func (p *Pane) likeness(of pair, width int) string {
 		return l.Add(themes.FG(themes.Muted), fmt.Sprintf(" %d", hottest)).String()
 	}
 	a, b := of[sideA], of[sideB]
-	if !ended(a) || !ended(b) || len(a.Tokens) == 0 || len(b.Tokens) == 0 {
+	if !a.Ended() || !b.Ended() || len(a.Tokens) == 0 || len(b.Tokens) == 0 {
 		return l.String()
 	}
 	d := diff(a.Tokens, b.Tokens, false)

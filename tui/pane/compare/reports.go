@@ -173,16 +173,6 @@ func (p *Pane) reportMarkdown() string {
 	return b.String()
 }
 
-// answerOf is what a report's version said to a case.
-func answerOf(r session.Evaluated, c evalsuite.Case) (evalsuite.Answer, bool) {
-	for _, a := range r.Report.Answers {
-		if caseKey(a.Case) == caseKey(c) {
-			return a, true
-		}
-	}
-	return evalsuite.Answer{}, false
-}
-
 // caseBody draws one case: what was asked, and what the versions said.
 func (p *Pane) caseBody(width, height int) string {
 	if len(p.cases) == 0 {
@@ -205,12 +195,7 @@ func (p *Pane) caseBody(width, height int) string {
 		head = append(head, l.String())
 	}
 	if c.Reference != "" && height > 10 {
-		ref := []prose.Span{{Text: "reference  ", Pen: themes.FG(themes.Faint)}, {Text: c.Reference, Pen: themes.FG(themes.Muted)}}
-		for _, r := range clipRows(prose.Wrap(ref, max(width-2, 1), 0), 2) {
-			l := widget.NewLine(th, width).Space(2)
-			r.Append(l)
-			head = append(head, l.String())
-		}
+		head = append(head, referenceRows(th, c.Reference, width)...)
 	}
 	h := height - len(head)
 	if h < 3 {
@@ -225,10 +210,30 @@ func (p *Pane) caseBody(width, height int) string {
 	return widget.Block(widget.JoinV(append(head, body)...), width, height)
 }
 
+// referenceRows are the beginning of what a good answer reads.
+func referenceRows(th *themes.Theme, text string, width int) []string {
+	const label, most = "reference  ", 2
+	rows := prose.Wrap([]prose.Span{{Text: text, Pen: themes.FG(themes.Muted)}}, max(width-len(label)-4, 1), 0)
+	var out []string
+	for i, r := range clipRows(rows, most) {
+		l := widget.NewLine(th, width).Space(2)
+		if i == 0 {
+			l.Add(themes.FG(themes.Faint), label)
+		}
+		l.FillTo(2 + len(label))
+		r.Append(l)
+		if i == most-1 && len(rows) > most {
+			l.Space(1).Repeat(themes.FG(themes.Faint), th.Glyphs.Ellipsis, 1)
+		}
+		out = append(out, l.String())
+	}
+	return out
+}
+
 func clipRows(rows []prose.Row, n int) []prose.Row { return rows[:min(len(rows), n)] }
 
 // window are the versions whose answers have room, the newest unless one goes back.
-func (p *Pane) window(width, height int) []session.Evaluated {
+func (p *Pane) window(width, height int) []report {
 	n := len(p.reports)
 	p.fits = min(max((width+3)/(leastColumn+3), 1), maxColumns)
 	if widget.Compact(width + 4) {
@@ -240,8 +245,8 @@ func (p *Pane) window(width, height int) []session.Evaluated {
 	return p.reports[from : from+p.fits]
 }
 
-func answerRows(r session.Evaluated, c evalsuite.Case, width int) []prose.Row {
-	a, ok := answerOf(r, c)
+func answerRows(r report, c evalsuite.Case, width int) []prose.Row {
+	a, ok := r.answer(c)
 	if !ok {
 		return prose.Wrap([]prose.Span{{Text: "not asked", Pen: themes.FG(themes.Faint)}}, width, 0)
 	}
@@ -252,10 +257,10 @@ func answerRows(r session.Evaluated, c evalsuite.Case, width int) []prose.Row {
 }
 
 // caseHead is the line above a version's answer: which it is, and which KPIs the answer meets.
-func (p *Pane) caseHead(r session.Evaluated, c evalsuite.Case, width int) string {
+func (p *Pane) caseHead(r report, c evalsuite.Case, width int) string {
 	th := p.c.Theme
 	l := widget.NewLine(th, width).Add(themes.FG(themes.Title), pane.VersionText(th, r.Version, r.Step))
-	a, _ := answerOf(r, c)
+	a, _ := r.answer(c)
 	used := 0
 	for i := range a.Scores {
 		if i < len(r.Report.Scores) {

@@ -82,6 +82,9 @@ func (p *Pane) tabs(width int) string {
 		at = fmt.Sprintf("%d of %d", len(p.pairs)-p.back, len(p.pairs))
 	case p.way == asCases && len(p.cases) > 0:
 		at = fmt.Sprintf("case %d of %d", p.item+1, len(p.cases))
+		if p.differing {
+			at += " that differ"
+		}
 	}
 	if w := widget.Width(at); w+2 <= l.Left() {
 		l.Space(l.Left()-w).Add(themes.FG(themes.Muted), at)

@@ -244,25 +244,3 @@ func levelPen(l datasets.Level) themes.Pen {
 	}
 	return themes.FG(themes.Info)
 }
-
-// place says where the last View drew the table: its first line, its right edge and its bottom.
-type place struct{ top, right, bottom int }
-
-// click selects a row.
-func (p *Pane) click(m tea.Mouse) {
-	if m.Button != tea.MouseLeft {
-		return
-	}
-	if p.overRow(m.X, m.Y) {
-		p.inside = true
-		return
-	}
-	p.inside = false
-	if at := p.table.At(m.Y - p.at.top); at >= 0 {
-		p.table.Select(at)
-		p.chosen = 0
-	}
-}
-
-// overRow tells whether a point lies on the selected row's side.
-func (p *Pane) overRow(x, y int) bool { return x >= p.at.right || y >= p.at.bottom }

@@ -23,14 +23,13 @@ const (
 // Keys are the keys of the pane, those of the labels among them.
 func (p *Pane) Keys() []pane.Key {
 	keys := []pane.Key{
-		{Keys: []string{"enter"}, Help: "read the row", Group: groupRows, Reason: p.needRow, Run: p.act(p.enter)},
+		{Keys: []string{"enter"}, Help: "read", Group: groupRows, Reason: p.needRow, Run: p.act(p.enter)},
 		{Keys: []string{"v"}, Help: "raw, rendered, tokens", Group: groupRows, Reason: p.needRow, Run: p.act(func() tea.Cmd { return p.turn(1) })},
-		{Keys: []string{"V"}, Help: "the view before", Group: groupRows, Reason: p.needRow, Run: p.act(func() tea.Cmd { return p.turn(-1) })},
 		{Keys: []string{"n"}, Help: "next finding", Group: groupRows, Reason: p.needFindings, Run: p.act(func() tea.Cmd { return p.nextFinding(1) })},
 		{Keys: []string{"N"}, Help: "finding before", Group: groupRows, Reason: p.needFindings, Run: p.act(func() tea.Cmd { return p.nextFinding(-1) })},
-		{Keys: []string{"/"}, Help: "filter by text", Group: groupRows, Reason: needData, Run: p.typeFilterKey},
-		{Keys: []string{"f"}, Help: "filter by finding, label", Group: groupRows, Reason: needData, Run: p.chooseFilter},
-		{Keys: []string{"l"}, Help: "check the dataset", Group: groupRows, Reason: pane.Refusal(lint), Run: p.act(func() tea.Cmd { return pane.Send(p.c.Session, session.Lint{}) })},
+		{Keys: []string{"/"}, Help: "filter", Group: groupRows, Reason: needData, Run: p.typeFilterKey},
+		{Keys: []string{"f"}, Help: "filter by kind", Group: groupRows, Reason: needData, Run: p.chooseFilter},
+		{Keys: []string{"l"}, Help: "check", Group: groupRows, Reason: pane.Refusal(lint), Run: p.act(func() tea.Cmd { return pane.Send(p.c.Session, session.Lint{}) })},
 		{Keys: []string{"Y"}, Help: "copy the row", Group: groupRows, Reason: p.needRow, Run: p.act(p.copyRow)},
 		{Keys: []string{"esc"}, Help: "back: rows, no filter", Group: groupRows, Reason: p.needInside, Run: p.act(p.leave)},
 		{Keys: []string{"up", "k"}, Help: "row above", Group: groupRows, Reason: p.needRow, Run: p.walk("up")},
@@ -41,6 +40,7 @@ func (p *Pane) Keys() []pane.Key {
 		{Keys: []string{"end", "G"}, Help: "last row", Group: groupRows, Reason: p.needRow, Run: p.walk("end")},
 		{Keys: []string{"left"}, Help: "token before", Group: groupRows, Reason: p.needTokens, Run: p.walk("left")},
 		{Keys: []string{"right"}, Help: "token after", Group: groupRows, Reason: p.needTokens, Run: p.walk("right")},
+		{Keys: []string{"V"}, Help: "the view before", Group: groupRows, Reason: p.needRow, Run: p.act(func() tea.Cmd { return p.turn(-1) })},
 		{Keys: []string{"J"}, Help: "scroll the row down", Group: groupRows, Reason: p.needRow, Run: p.act(func() tea.Cmd { return p.scroll(3) })},
 		{Keys: []string{"K"}, Help: "scroll the row up", Group: groupRows, Reason: p.needRow, Run: p.act(func() tea.Cmd { return p.scroll(-3) })},
 	}

@@ -34,6 +34,7 @@ func (p *Pane) Keys() []pane.Key {
 		{Keys: []string{"o"}, Help: "sampling", Group: groupAsk, Run: p.act(p.chooseSampling)},
 		{Keys: []string{"s"}, Help: "another seed", Group: groupAsk, Run: p.act(p.reseed)},
 		{Keys: []string{"r"}, Help: "ask again", Group: groupAsk, Reason: p.needAgain, Run: p.act(p.again)},
+		{Keys: []string{"x"}, Help: "stop the answer", Group: groupAsk, Reason: pane.Refusal(stop), Run: p.act(func() tea.Cmd { return pane.Send(p.c.Session, stop(p.c)) })},
 		{Keys: []string{"h"}, Help: "heat of log-probabilities", Group: groupRead, Reason: p.needPlay, Run: p.act(func() tea.Cmd { p.heat = !p.heat; return nil })},
 		{Keys: []string{"Y"}, Help: "copy the last answer", Group: groupRead, Reason: p.needPlay, Run: p.act(p.copyLast)},
 		{Keys: []string{"A"}, Help: "copy all as Markdown", Group: groupRead, Reason: p.needPlay, Run: p.act(p.copyAll)},
@@ -82,6 +83,8 @@ func (p *Pane) needAgain(c pane.Context) string {
 	}
 	return p.needModel(c)
 }
+
+func stop(pane.Context) session.Command { return session.StopAnswers{} }
 
 func (p *Pane) nextVersion() tea.Cmd {
 	versions := p.c.View.Run.Versions()

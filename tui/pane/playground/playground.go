@@ -24,6 +24,7 @@ type Pane struct {
 	prompt *widget.Prompt
 
 	pager  prose.Pager
+	barred bool // the conversation has a scroll bar
 	kept   map[int64]block
 	keptAt keptFor
 }

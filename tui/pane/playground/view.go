@@ -100,12 +100,29 @@ func (p *Pane) talk(width, height int) string {
 		legend = heatLegend(p.c.Theme, width)
 		height--
 	}
-	rows := p.rows(plays, width-2) // the scroll bar's
+	rows := p.fit(plays, width, height)
 	// An answer that is being written must not move the screen with each line: room for it is made in leaps.
 	if leap := max(height/3, 1); len(rows) > height {
 		rows = append(rows, make([]prose.Row, (leap-(len(rows)-height)%leap)%leap)...)
 	}
 	return widget.JoinV(p.pager.View(p.c.Theme, rows, width, height), legend)
+}
+
+// fit sets the plays in the whole width, or beside a scroll bar where they are too many.
+func (p *Pane) fit(plays []session.Play, width, height int) []prose.Row {
+	const bar = 2
+	if p.barred {
+		rows := p.rows(plays, width-bar)
+		if p.barred = len(rows) > height; p.barred {
+			return rows
+		}
+	}
+	rows := p.rows(plays, width)
+	if len(rows) <= height {
+		return rows
+	}
+	p.barred = true
+	return p.rows(plays, width-bar)
 }
 
 func (p *Pane) empty(width, height int) string {
@@ -127,7 +144,7 @@ func (p *Pane) rows(plays []session.Play, width int) []prose.Row {
 	busy := false
 	for i, play := range plays {
 		waiting := ""
-		if play.Finish == "" && play.Err == "" {
+		if !play.Ended() {
 			waiting = p.waiting(play, busy)
 			busy = true
 		}
@@ -170,10 +187,10 @@ func (p *Pane) set(play session.Play, waiting string, width int) []prose.Row {
 	if play.Err != "" {
 		return append(rows, indented([]prose.Span{{Text: play.Err, Pen: themes.FG(themes.Bad)}}, width)...)
 	}
-	if play.Text == "" && play.Finish == "" {
+	switch {
+	case play.Text == "" && (play.Finish == "" || play.Finish == session.FinishStopped):
 		return rows
-	}
-	if play.Text == "" {
+	case play.Text == "":
 		return append(rows, indented([]prose.Span{{Text: "an empty answer", Pen: themes.FG(themes.Faint)}}, width)...)
 	}
 	return append(rows, indented(p.spans(play), width)...)
@@ -275,6 +292,8 @@ func (p *Pane) facts(play session.Play) string {
 	switch play.Finish {
 	case "length":
 		words = append(words, "cut at the limit")
+	case session.FinishStopped:
+		words = append(words, "stopped by you")
 	case "stop":
 		words = append(words, "ended by itself")
 	case "":
