@@ -39,8 +39,8 @@ func claimOutput(dir string, checkpointSize int64) (o *outputFolder, err error) 
 		return nil, fmt.Errorf("output_dir: %w", err)
 	}
 	if free, ok := diskFree(dir); ok && free < checkpointSize+diskMargin {
-		return nil, fmt.Errorf("output_dir: %s has %s free, a checkpoint takes %s: free some space or give another folder",
-			dir, formatBytes(free), formatBytes(checkpointSize))
+		return nil, fmt.Errorf("output_dir: %s has %s free; a checkpoint takes %s, and %s more are left beside it: free some space or give another folder",
+			dir, formatBytes(free), formatBytes(checkpointSize), formatBytes(diskMargin))
 	}
 	return o, nil
 }

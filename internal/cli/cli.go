@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -86,13 +87,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			code = exitFailed
 		}
 	}()
-	root := newRoot(&env{stdin: stdin, stdout: stdout, stderr: stderr})
+	e := &env{stdin: stdin, stdout: &checkedWriter{w: stdout}, stderr: stderr}
+	root := newRoot(e)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(stdout) // help, in colours on a terminal
 	root.SetErr(stderr)
 	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(printError), fang.WithoutManpage())
 	switch {
+	case err == nil && e.outputLost():
+		fmt.Fprintf(stderr, "lathe: write output: %v\n", e.stdout.err)
+		return exitFailed
 	case err == nil:
 		return exitDone
 	case errors.As(err, new(usageError)):
@@ -111,11 +116,37 @@ func printError(w io.Writer, _ fang.Styles, err error) {
 
 // env is what commands share: streams and the flags that every command has.
 type env struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	json           bool
-	device         string
-	looks          look // of the workbench: flags of the bare command and of demo
+	stdin  io.Reader
+	stdout *checkedWriter
+	stderr io.Writer
+	json   bool
+	device string
+	trains bool // a run does not fail because nobody reads its events
+	looks  look // of the workbench: flags of the bare command and of demo
+}
+
+// checkedWriter remembers that a write failed, so that no command has to look after each line.
+type checkedWriter struct {
+	w   io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil {
+		c.mu.Lock()
+		c.err = err
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+// outputLost tells that the output is what the command was for, and could not be written.
+func (e *env) outputLost() bool {
+	e.stdout.mu.Lock()
+	defer e.stdout.mu.Unlock()
+	return e.stdout.err != nil && !e.trains
 }
 
 func newRoot(e *env) *cobra.Command {

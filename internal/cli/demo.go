@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,17 +54,16 @@ func (e *env) demoHeadless(ctx context.Context, files demo.Files) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
 	if !e.json {
-		fmt.Fprintf(e.stdout, "demo in %s\n", files.Dir)
+		printer.say("demo in %s", files.Dir)
 	}
 	result, err := demo.Play(ctx, s, files, func(scene demo.Scene) {
 		if !e.json {
-			printer.bar.clear()
-			fmt.Fprintf(e.stdout, "\n== %s\n", scene.Text)
+			printer.say("\n== %s", scene.Text)
 		}
 	})
-	printer.bar.clear()
+	err = errors.Join(err, s.Close())
+	printer.close()
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func terminalCheck(e *env) checkup {
 		c.Text = "none here: commands print plain lines"
 		return c
 	}
-	f, _ := e.stdout.(*os.File)
+	f, _ := e.stdout.w.(*os.File)
 	c.Text = fmt.Sprintf("%s, %s", os.Getenv("TERM"), colorprofile.Detect(f, os.Environ()))
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/term"
 )
 
@@ -26,6 +27,9 @@ func writeJSON(w io.Writer, v any) error {
 
 // isTerminal tells whether a stream is a terminal that can redraw a line.
 func isTerminal(stream any) bool {
+	if c, ok := stream.(*checkedWriter); ok {
+		stream = c.w
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }
@@ -62,9 +66,12 @@ func (p *progress) set(what string, done, total int64, unit string) {
 	p.show(progressLine(what, done, total, unit, now.Sub(p.start)))
 }
 
-// show prints a line in place of the last one.
+// show prints a line in place of the last one, no longer than the terminal is wide: a wrapped line could not be taken back.
 func (p *progress) show(line string) {
 	if p.live {
+		if width, _, err := term.GetSize(p.w.(*os.File).Fd()); err == nil && width > 0 {
+			line = ansi.Truncate(line, width-1, "…")
+		}
 		fmt.Fprintf(p.w, "\r\x1b[2K%s", line)
 		p.shown = true
 		return

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -147,23 +148,29 @@ func planTable(p trainer.Plan) [][]string {
 func (e *env) train(ctx context.Context, workspace string, start session.Start) error {
 	// A dropped line must not take the run with it: writes to a terminal that is gone fail and are ignored.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	e.trains = true
 	printer := newTrainPrinter(e)
 	s, err := openSession(e, session.Options{Dir: workspace, OnEvent: printer.event})
 	if err != nil {
 		return err
 	}
-	err = e.follow(ctx, s, start)
-	return errors.Join(err, s.Close())
+	err = e.follow(ctx, s, printer, start)
+	if lost := s.Close(); lost != nil {
+		printer.warn("this run's history is not whole: %v", lost)
+	}
+	printer.close()
+	return err
 }
 
 // follow starts a run and waits for its end.
-func (e *env) follow(ctx context.Context, s *session.Session, start session.Start) error {
+func (e *env) follow(ctx context.Context, s *session.Session, p *trainPrinter, start session.Start) error {
 	if err := s.Do(start); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(e.stderr, "lathe: saving a checkpoint and stopping; interrupt again to end at once")
-		_ = s.Do(session.Stop{}) // a run that has just ended refuses, which is as good
+		if s.Do(session.Stop{}) == nil { // a run that has just ended refuses, which is as good
+			p.warn("saving a checkpoint and stopping; interrupt again to end at once")
+		}
 	})
 	defer stop()
 	v, err := s.Wait(context.WithoutCancel(ctx), func(v session.View) bool { return !v.Run.State.Active() })
@@ -171,10 +178,14 @@ func (e *env) follow(ctx context.Context, s *session.Session, start session.Star
 		return err
 	}
 	if v.Run.State == session.Failed {
-		if err := s.RunError(); err != nil {
-			return configError(err)
+		err := s.RunError()
+		if err == nil {
+			return errors.New(v.Run.Reason)
 		}
-		return errors.New(v.Run.Reason)
+		if last := p.lastCheckpoint(); last != "" && !strings.Contains(err.Error(), "--resume") {
+			err = fmt.Errorf("%w; --resume %s goes on from the last whole checkpoint", err, last)
+		}
+		return configError(err)
 	}
 	return nil
 }
@@ -194,86 +205,4 @@ func openSession(e *env, o session.Options) (*session.Session, error) {
 	fmt.Fprintf(e.stderr, "lathe: %v; this run's history goes to %s\n", err, filepath.Join(fallback, ".lathe"))
 	o.Dir = fallback
 	return session.Open(o)
-}
-
-// trainPrinter prints a run's events: JSON lines, plain lines, or a line redrawn on a terminal.
-type trainPrinter struct {
-	e    *env
-	bar  *progress
-	told bool // the run's failure is printed already
-}
-
-func newTrainPrinter(e *env) *trainPrinter { return &trainPrinter{e: e, bar: newProgress(e.stderr)} }
-
-func (p *trainPrinter) event(ev session.Event) {
-	switch b := ev.Body.(type) {
-	case session.Preparing:
-		p.bar.set(b.Stage, b.Done, b.Total, "")
-	case session.Training:
-		p.training(b.Event)
-	case session.StateChanged:
-		p.bar.clear()
-		if b.State == session.Failed && p.e.json && !p.told {
-			p.line(trainer.Failed{Error: b.Reason})
-		}
-	}
-}
-
-func (p *trainPrinter) training(event trainer.Event) {
-	if _, failed := event.(trainer.Failed); failed {
-		p.told = true
-	}
-	if p.e.json {
-		p.line(event)
-		return
-	}
-	if step, ok := event.(trainer.StepDone); ok && p.bar.live {
-		p.bar.show(stepLine(step))
-		return
-	}
-	if text := eventText(event); text != "" {
-		p.bar.clear()
-		fmt.Fprintln(p.e.stdout, text)
-	}
-}
-
-func (p *trainPrinter) line(event trainer.Event) {
-	line, err := trainer.MarshalEvent(event)
-	if err != nil {
-		fmt.Fprintf(p.e.stderr, "lathe: %v\n", err)
-		return
-	}
-	_, _ = p.e.stdout.Write(append(line, '\n')) // a reader that is gone must not stop the run
-}
-
-func stepLine(s trainer.StepDone) string {
-	return fmt.Sprintf("step %d/%d  loss %.4f  lr %.2e  grad %.3f  %s tok/s  %s left",
-		s.Step, s.TotalSteps, s.Loss, s.LearningRate, s.GradNorm, count(int64(s.TokensPerSec)), shortDuration(s.SecondsLeft))
-}
-
-func eventText(event trainer.Event) string {
-	switch t := event.(type) {
-	case trainer.Started:
-		text := fmt.Sprintf("%s of %s parameters trained, %s of memory, %s steps",
-			count(t.Plan.Trainable), count(t.Plan.Parameters), bytesText(t.Plan.Memory.Total()), count(int64(t.Plan.Steps)))
-		if t.ResumedFrom != "" {
-			text += fmt.Sprintf("; goes on after step %d from %s", t.Step, t.ResumedFrom)
-		}
-		return text
-	case trainer.Notice:
-		return "note: " + t.Message
-	case trainer.StepDone:
-		return stepLine(t)
-	case trainer.EvalDone:
-		return fmt.Sprintf("eval at step %d: loss %.4f, perplexity %.3f", t.Step, t.EvalLoss, t.Perplexity)
-	case trainer.Saved:
-		return fmt.Sprintf("saved %s (%s)", t.Path, bytesText(t.Bytes))
-	case trainer.Paused:
-		return fmt.Sprintf("paused at step %d %s", t.Step, t.Error)
-	case trainer.Resumed:
-		return fmt.Sprintf("resumed at step %d", t.Step)
-	case trainer.Done:
-		return fmt.Sprintf("%s at step %d: %s tokens in %s, %s tok/s", t.Reason, t.Step, count(t.Tokens), shortDuration(t.Seconds), count(int64(t.TokensPerSec)))
-	}
-	return ""
 }

@@ -52,6 +52,7 @@ func (e *env) workbench(ctx context.Context, dir string) error {
 	if !isTerminal(e.stdin) || !isTerminal(e.stdout) {
 		return usage("the workbench needs a terminal; headless: lathe train -c run.yaml, lathe demo --headless (lathe --help lists the rest)")
 	}
+	e.trains = true
 	voice := &voice{printer: newTrainPrinter(e)}
 	s, err := openSession(e, session.Options{Dir: dir, PauseOnSaveError: true, OnEvent: voice.event})
 	if err != nil {
@@ -62,7 +63,9 @@ func (e *env) workbench(ctx context.Context, dir string) error {
 	if alone {
 		err = trainOn(ctx, s)
 	}
-	return errors.Join(err, s.Close())
+	err = errors.Join(err, s.Close())
+	say(voice.printer.close)
+	return err
 }
 
 // layOut puts the folder's run.yaml on the table where none lies there yet.
@@ -141,6 +144,7 @@ const dwell = 3 * time.Second
 
 // demoWorkbench plays the demo in the workbench: it brings up the pane of each scene while the user leads nowhere else.
 func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
+	e.trains = true
 	voice := &voice{printer: newTrainPrinter(e)}
 	s, err := openSession(e, session.Options{Dir: files.Dir, PauseOnSaveError: true, OnEvent: voice.event})
 	if err != nil {
@@ -164,6 +168,7 @@ func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
 	result := playOn(s, played)
 	err = errors.Join(err, s.Close())
 	say(func() {
+		voice.printer.close()
 		if result.err == nil {
 			e.demoReport(files, result.Result)
 		} else if err == nil {
