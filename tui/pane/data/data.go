@@ -47,6 +47,7 @@ type Pane struct {
 
 	labels []labelKey
 	counts counts
+	queue  []session.Command // labels on their way, in order; the first has been sent
 
 	filter *search // nil: all rows
 	typing *widget.Input
@@ -107,6 +108,8 @@ func (p *Pane) Update(msg tea.Msg, c pane.Context) tea.Cmd {
 		p.takeDetail(msg)
 	case searched:
 		cmd = p.takeHits(msg)
+	case answered:
+		cmd = p.takeAnswer(msg)
 	case chosenFilter:
 		cmd = p.setFilter(string(msg))
 	case tea.KeyPressMsg:
@@ -152,6 +155,7 @@ func (p *Pane) forget() {
 	p.text, p.tokened, p.chosen = nil, tokened{}, 0
 	p.stopFilter()
 	p.typing = nil
+	p.queue = p.queue[:min(len(p.queue), 1)] // what waits was for the dataset before
 	p.table.Select(0)
 }
 

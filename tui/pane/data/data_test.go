@@ -107,6 +107,10 @@ func TestPlainThemes(t *testing.T) {
 		s := stage(t)
 		s.Theme = themes.Must(o)
 		s.Press("n v")
-		golden.Plain(t, name+"-80x24", s.View(80, 24))
+		view := s.View(80, 24)
+		golden.Plain(t, name+"-80x24", view)
+		if o.ASCII && strings.ContainsFunc(view, func(r rune) bool { return r > 0x7e }) {
+			t.Errorf("%s is not plain:\n%s", name, view)
+		}
 	}
 }

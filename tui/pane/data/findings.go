@@ -104,3 +104,12 @@ func (p *Pane) step(dir int) (around, ok bool) {
 	}
 	return around, false
 }
+
+// unlisted is how many findings the check has counted beyond those that it lists.
+func (p *Pane) unlisted() int {
+	d := p.c.View.Data
+	if d.Summary == nil {
+		return 0
+	}
+	return max(d.Summary.Errors+d.Summary.Warnings+d.Summary.Infos-len(d.Findings), 0)
+}

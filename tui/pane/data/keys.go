@@ -175,6 +175,8 @@ func (p *Pane) nextFinding(dir int) tea.Cmd {
 	switch {
 	case !ok:
 		return told("no finding in the rows shown: esc shows all rows", true)
+	case around && p.unlisted() > 0:
+		return told(fmt.Sprintf("the first %s findings are listed, %s more are not: mend these first", widget.Group(int64(len(p.c.View.Data.Findings))), widget.Group(int64(p.unlisted()))), true)
 	case around && dir > 0:
 		return told("after the last finding: on from the first", false)
 	case around:

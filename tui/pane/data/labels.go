@@ -87,7 +87,37 @@ func (p *Pane) label(label string) tea.Cmd {
 		p.table.Move(1)
 		p.chosen = 0
 	}
-	return pane.Send(p.c.Session, session.SetLabel{Row: row, Label: label})
+	return p.send(session.SetLabel{Row: row, Label: label})
+}
+
+// answered says that the session has taken a command of the queue, or why not.
+type answered struct{ err error }
+
+// send gives the session a command after those before it: a second label for the same row must not overtake the first, as it
+// might if each key had a goroutine of its own.
+func (p *Pane) send(cmd session.Command) tea.Cmd {
+	p.queue = append(p.queue, cmd)
+	if len(p.queue) > 1 {
+		return nil
+	}
+	return p.sendFirst()
+}
+
+func (p *Pane) sendFirst() tea.Cmd {
+	s, cmd := p.c.Session, p.queue[0]
+	return func() tea.Msg { return answered{s.Do(cmd)} }
+}
+
+// takeAnswer tells a refusal and sends what waits.
+func (p *Pane) takeAnswer(m answered) tea.Cmd {
+	var cmds []tea.Cmd
+	if m.err != nil {
+		cmds = append(cmds, told(m.err.Error(), true))
+	}
+	if p.queue = p.queue[1:]; len(p.queue) > 0 {
+		cmds = append(cmds, p.sendFirst())
+	}
+	return tea.Batch(cmds...)
 }
 
 // undo takes the last label back and shows its row.
@@ -95,7 +125,7 @@ func (p *Pane) undo() tea.Cmd {
 	if undo := p.c.View.Data.Undo; len(undo) > 0 {
 		p.goTo(undo[len(undo)-1].Row)
 	}
-	return pane.Send(p.c.Session, session.UndoLabel{})
+	return p.send(session.UndoLabel{})
 }
 
 // labelled is a line of an export.
@@ -111,7 +141,11 @@ func exportLabels(s pane.Session, labels map[int]string, path string) tea.Cmd {
 		if err := writeLabels(s, labels, path); err != nil {
 			return pane.Told{Text: fmt.Sprintf("export labels: %v", err), Err: true}
 		}
-		return pane.Told{Text: fmt.Sprintf("%s labels written to %s", widget.Group(int64(len(labels))), path)}
+		what := "labels"
+		if len(labels) == 1 {
+			what = "label"
+		}
+		return pane.Told{Text: fmt.Sprintf("%s %s written to %s", widget.Group(int64(len(labels))), what, path)}
 	}
 }
 

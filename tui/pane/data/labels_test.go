@@ -77,6 +77,43 @@ func TestLabelling(t *testing.T) {
 	}
 }
 
+// Labels reach the session in the order of the keys, one after the other.
+func TestLabelsKeepTheirOrder(t *testing.T) {
+	s := stage(t)
+	p := s.Pane.(*Pane)
+	p.sync(s.Context())
+	p.goTo(synthetic.Rows - 1) // where labelling does not move on
+	first := p.label("good")
+	if p.label("bad") != nil || p.undo() != nil {
+		t.Fatal("a second label is sent before the first has been taken")
+	}
+	s.Tell(first())
+	if got := fmt.Sprintf("%v", s.Sent); got != "[{3199 good} {3199 bad} {}]" {
+		t.Errorf("sent %s", got)
+	}
+	if len(p.queue) != 0 {
+		t.Errorf("%d commands are left", len(p.queue))
+	}
+}
+
+// A check that counts more than it lists says so.
+func TestUnlistedFindings(t *testing.T) {
+	s := stage(t)
+	s.Change(func(tape *synthetic.Tape) {
+		d := tape.View.Data
+		summary := *d.Summary
+		summary.Warnings = 992_660
+		tape.Add(session.Linted{Path: d.Path, Findings: d.Findings, Summary: summary})
+	})
+	if view := s.View(120, 40); !strings.Contains(view, "the first 5 listed") {
+		t.Errorf("the summary does not say so:\n%s", view)
+	}
+	s.Press("N")
+	if got := s.LastTold(); got != "the first 5 findings are listed, 992,657 more are not: mend these first" {
+		t.Errorf("around the end: %q", got)
+	}
+}
+
 func TestExportLabels(t *testing.T) {
 	s := stage(t)
 	path := filepath.Join(t.TempDir(), "labels.jsonl")

@@ -49,6 +49,9 @@ func (p *Pane) summary(width int) string {
 		addCount(l, th.Glyphs.Times, "error", d.Summary.Errors, levelPen(datasets.LevelError))
 		addCount(l, th.Glyphs.Warning, "warning", d.Summary.Warnings, levelPen(datasets.LevelWarn))
 		addCount(l, th.Glyphs.Bullet, "note", d.Summary.Infos, levelPen(datasets.LevelInfo))
+		if p.unlisted() > 0 {
+			l.Add(themes.FG(themes.Faint), "the first "+widget.Group(int64(len(d.Findings)))+" listed ")
+		}
 	}
 	for _, n := range p.counts.list {
 		text := fmt.Sprintf("%s %s", n.label, widget.Group(int64(n.n)))

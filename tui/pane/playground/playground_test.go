@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lathe/session"
+	"lathe/themes"
 	"lathe/tui/internal/golden"
 	"lathe/tui/internal/panetest"
 	"lathe/tui/internal/synthetic"
@@ -169,6 +170,36 @@ func TestCopyIsRaw(t *testing.T) {
 	s.Press("Y")
 	if s.Copied != raw {
 		t.Errorf("copied %q, want %q", s.Copied, raw)
+	}
+}
+
+func TestStop(t *testing.T) {
+	s := panetest.New(t, New(), talk())
+	s.Press("x")
+	if _, ok := s.Sent[0].(session.StopAnswers); !ok {
+		t.Fatalf("sent %v", s.Sent)
+	}
+	if view := s.View(80, 24); !strings.Contains(view, "stopped by you") {
+		t.Errorf("the screen does not say so:\n%s", view)
+	}
+	s.Press("x")
+	if got := s.LastTold(); got != "no answer is being written" {
+		t.Errorf("a second x: %q", got)
+	}
+}
+
+// Themes without colour and without Unicode lose nothing but looks.
+func TestPlainThemes(t *testing.T) {
+	for name, o := range map[string]themes.Options{"mono": {Name: "mono"}, "ascii": {Name: "mono", ASCII: true}} {
+		s := panetest.New(t, New(), synthetic.New().Loaded().Started().To(240).Ask(question, pane.DefaultSampling, synthetic.Checkpoint(100)).Answered())
+		s.Theme = themes.Must(o)
+		s.Press("h i")
+		s.Type("Hello")
+		view := s.View(80, 24)
+		golden.Plain(t, name+"-80x24", view)
+		if o.ASCII && strings.ContainsFunc(view, func(r rune) bool { return r > 0x7e }) {
+			t.Errorf("%s is not plain:\n%s", name, view)
+		}
 	}
 }
 
