@@ -110,14 +110,15 @@ func (m *model) Init() tea.Cmd {
 }
 
 // Update handles one message. Whatever goes wrong in it, the program lives on.
-func (m *model) Update(msg tea.Msg) (next tea.Model, cmd tea.Cmd) {
-	next = m
+func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) { return m, m.update(msg) }
+
+func (m *model) update(msg tea.Msg) (cmd tea.Cmd) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.fault("workbench", p, debug.Stack())
 		}
 	}()
-	return m, tea.Batch(m.handle(msg), m.tick())
+	return tea.Batch(m.handle(msg), m.tick())
 }
 
 func (m *model) handle(msg tea.Msg) tea.Cmd {

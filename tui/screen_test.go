@@ -221,3 +221,20 @@ func TestLongRun(t *testing.T) {
 		t.Errorf("an unchanged pane allocates %v times", got)
 	}
 }
+
+// A frame of a long run: one more step, drawn anew. The budget is a tenth of a frame's time, 10 ms.
+func BenchmarkFrame(b *testing.B) {
+	tape := synthetic.New().Loaded().Started()
+	for s := 1; s <= 100_000; s++ {
+		tape.Train(synthetic.Step(s))
+	}
+	m := open(b, tape, 160, 48, Options{Front: "train"})
+	m.View()
+	step := 100_000
+	for b.Loop() {
+		step++
+		tape.Train(synthetic.Step(step))
+		refresh(m)
+		m.View()
+	}
+}
