@@ -78,6 +78,8 @@ type Info struct {
 	MemoryFree  int64 `json:"memory_free"`
 	// MatMul lists the types in which the device multiplies natively; F32 is always one of them.
 	MatMul []DType `json:"-"`
+	// Workspace is what operations need beside their buffers, nil for nothing.
+	Workspace WorkspaceRule `json:"-"`
 }
 
 // Memory is what a device holds now and at most held since ResetPeak, in bytes, workspace included.
@@ -91,6 +93,8 @@ type Device interface {
 	// Memory reports the device's own account of what Alloc gave and has not got back.
 	Memory() Memory
 	ResetPeak()
+	// Reserve makes the device's workspace at least so large: operations that need no more allocate nothing afterwards.
+	Reserve(Workspace) error
 
 	// Alloc returns n zeroed elements, or an error that states what was asked, what is free and how to ask for less.
 	Alloc(t DType, n int) (Buffer, error)

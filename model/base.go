@@ -11,6 +11,7 @@ import (
 type base struct {
 	cfg     Config
 	dev     compute.Device
+	rule    compute.WorkspaceRule // of dev
 	options LoadOptions
 	files   string // where it came from, for adapter_config.json
 
@@ -41,7 +42,7 @@ type tensor struct {
 
 // newBase allocates all weights of a configuration, and the structures around them.
 func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(name string) compute.DType) (*base, error) {
-	b := &base{cfg: cfg, dev: dev, options: o, layers: make([]layer, cfg.Layers)}
+	b := &base{cfg: cfg, dev: dev, rule: dev.Info().Workspace, options: o, layers: make([]layer, cfg.Layers)}
 	for i := range b.layers {
 		for m := range b.layers[i].linear {
 			b.layers[i].linear[m] = &tape.Linear{}

@@ -155,16 +155,19 @@ func (g *generator) reserve(slots, longest, rows int) error {
 	if err := m.ensureRotary(longest); err != nil {
 		return err
 	}
-	saved, scratch := dryArenas()
-	dry := *g
-	dry.saved, dry.scratch, dry.cache = saved, scratch, newCache(&m.cfg, saved, slots, longest)
 	pieces := make([]piece, slots)
 	for s := range pieces {
 		pieces[s] = piece{slot: s, at: s, from: 0, n: 1}
 	}
 	pieces[slots-1].n = min(rows-slots+1, longest)
-	dry.run(compute.NewDry(), pieces, make([]int32, rows), make([]int32, rows), slots)
-	need := stacks{saved.Peak(), scratch.Peak()}
+	need := m.measure(func(dev compute.Device, saved, scratch *compute.Arena) {
+		dry := *g
+		dry.saved, dry.scratch, dry.cache = saved, scratch, newCache(&m.cfg, saved, slots, longest)
+		dry.run(dev, pieces, make([]int32, rows), make([]int32, rows), slots)
+	})
+	if err := m.dev.Reserve(need.device); err != nil {
+		return fmt.Errorf("reserve memory for %d sequences: %w", slots, err)
+	}
 	if g.saved, g.scratch = m.work.saved, m.work.scratch; !m.work.fits(need) {
 		var err error
 		if g.saved, g.scratch, err = newArenas(m.dev, need); err != nil {

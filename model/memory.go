@@ -9,11 +9,19 @@ import (
 // workspace is the memory of a step: two stacks, sized by a dry run.
 type workspace struct {
 	saved, scratch *compute.Arena
-	want           stacks // the most that was ever asked for: what a released workspace is made again with
+	want           demand // the most that was ever asked for: what a released workspace is made again with
 }
 
-// stacks is what a step takes from each stack.
-type stacks struct{ saved, scratch int64 }
+// demand is what a step takes from each stack, and what the device's operations need beside.
+type demand struct {
+	saved, scratch int64
+	device         compute.Workspace
+}
+
+// max is what serves both.
+func (d demand) max(o demand) demand {
+	return demand{max(d.saved, o.saved), max(d.scratch, o.scratch), d.device.Max(o.device)}
+}
 
 // free gives the memory back, but remembers how much it was.
 func (w *workspace) free() {
@@ -24,8 +32,8 @@ func (w *workspace) free() {
 	w.saved, w.scratch = nil, nil
 }
 
-// fits says whether a step that needs so much can run as it is.
-func (w *workspace) fits(need stacks) bool {
+// fits says whether a step that needs so much of the stacks can run as it is.
+func (w *workspace) fits(need demand) bool {
 	return w.saved != nil && need.saved <= w.saved.Size() && need.scratch <= w.scratch.Size()
 }
 
@@ -36,13 +44,16 @@ func (w *workspace) err() error {
 	return w.scratch.Err()
 }
 
-// grow makes the workspace at least as large as need.
-func (w *workspace) grow(dev compute.Device, need stacks) error {
+// grow makes the workspace, and that of the device, at least as large as need.
+func (w *workspace) grow(dev compute.Device, need demand) error {
+	if err := dev.Reserve(need.device); err != nil {
+		return err
+	}
 	if w.fits(need) {
 		return nil
 	}
 	w.free()
-	want := stacks{max(need.saved, w.want.saved), max(need.scratch, w.want.scratch)}
+	want := need.max(w.want)
 	saved, scratch, err := newArenas(dev, want)
 	if err != nil {
 		return err
@@ -51,7 +62,7 @@ func (w *workspace) grow(dev compute.Device, need stacks) error {
 	return nil
 }
 
-func newArenas(dev compute.Device, size stacks) (saved, scratch *compute.Arena, err error) {
+func newArenas(dev compute.Device, size demand) (saved, scratch *compute.Arena, err error) {
 	if saved, err = compute.NewArena(dev, size.saved); err != nil {
 		return nil, nil, err
 	}
@@ -62,18 +73,18 @@ func newArenas(dev compute.Device, size stacks) (saved, scratch *compute.Arena, 
 	return saved, scratch, nil
 }
 
-// measure runs the step of a batch on a dry device.
-func (m *Model) measure(in Input, o *StepOptions) stacks {
-	saved, scratch := dryArenas()
-	m.lossPass(compute.NewDry(), saved, scratch, in, o)
-	return stacks{saved.Peak(), scratch.Peak()}
+// measure runs a pass on a dry device of the model's kind, with stacks without an end.
+func (b *base) measure(pass func(dry compute.Device, saved, scratch *compute.Arena)) demand {
+	const endless = 1 << 60
+	saved, scratch, _ := newArenas(compute.NewDry(), demand{saved: endless, scratch: endless}) // a dry device never fails
+	dry := compute.NewDryLike(b.rule)
+	pass(dry, saved, scratch)
+	return demand{saved.Peak(), scratch.Peak(), dry.Workspace()}
 }
 
-// dryArenas are stacks without an end.
-func dryArenas() (saved, scratch *compute.Arena) {
-	const endless = 1 << 60
-	saved, scratch, _ = newArenas(compute.NewDry(), stacks{endless, endless}) // a dry device never fails
-	return saved, scratch
+// measureStep measures the step of a batch.
+func (m *Model) measureStep(in Input, o *StepOptions) demand {
+	return m.measure(func(dry compute.Device, saved, scratch *compute.Arena) { m.lossPass(dry, saved, scratch, in, o) })
 }
 
 // prepare makes rotary tables and workspace large enough for a batch.
@@ -84,27 +95,39 @@ func (m *Model) prepare(in Input, o *StepOptions) error {
 	if in.Labels == nil {
 		in.Labels = in.Tokens // any will do to measure
 	}
-	need := m.measure(in, o)
+	need := m.measureStep(in, o)
 	if err := m.work.grow(m.dev, need); err != nil {
 		return fmt.Errorf("reserve memory for %d tokens: %w", len(in.Tokens), err)
 	}
 	return nil
 }
 
-// largest is a batch as large as its bounds allow, for a dry run.
-func largest(maxTokens, maxSeqs, maxLen int) Input {
-	in := Input{Tokens: make([]int32, maxTokens), Labels: make([]int32, maxTokens), Positions: make([]int32, maxTokens), Seqs: []int32{0}}
-	for at := 0; at < maxTokens; {
-		at = min(at+maxLen, maxTokens)
-		if len(in.Seqs) == maxSeqs {
-			at = maxTokens
-		}
+// manySeqs is a number of sequences from which on an attention has work for all threads without cutting any one into parts.
+const manySeqs = 32
+
+// measureLargest measures the largest batch within bounds, for each number of sequences: devices cut an attention over few
+// sequences into more parts, each with memory of its own.
+func (m *Model) measureLargest(maxTokens, maxSeqs, maxLen int, o *StepOptions) demand {
+	maxSeqs = min(maxSeqs, maxTokens)
+	need := m.measureStep(largest(maxTokens, maxSeqs, maxLen), o)
+	for seqs := 1; seqs < min(maxSeqs, manySeqs); seqs++ {
+		need = need.max(m.measureStep(largest(maxTokens, seqs, maxLen), o))
+	}
+	return need
+}
+
+// largest is a batch of that many sequences as large as its bounds allow, for a dry run.
+func largest(maxTokens, seqs, maxLen int) Input {
+	n := min(maxTokens, seqs*maxLen)
+	in := Input{Tokens: make([]int32, n), Labels: make([]int32, n), Positions: make([]int32, n), Seqs: []int32{0}}
+	for at, left := 0, seqs-1; left >= 0; left-- {
+		at += min(maxLen, n-at-left) // each that follows has a token at least
 		in.Seqs = append(in.Seqs, int32(at))
 	}
 	return in
 }
 
-// Reserve sizes the workspace for batches of at most maxTokens tokens in at most maxSeqs sequences of at most maxLen, by a
+// Reserve sizes the workspace, and the device's own, for batches of at most maxTokens tokens in at most maxSeqs sequences of at most maxLen, by a
 // dry run of the very same step. A step within these bounds allocates nothing afterwards.
 func (m *Model) Reserve(maxTokens, maxSeqs, maxLen int, train bool) error {
 	return m.ReserveStep(maxTokens, maxSeqs, maxLen, train, StepOptions{})
@@ -124,7 +147,7 @@ func (m *Model) ReserveStep(maxTokens, maxSeqs, maxLen int, train bool, o StepOp
 	if err := m.ensureRotary(maxLen); err != nil {
 		return fmt.Errorf("reserve memory: %w", err)
 	}
-	need := m.measure(largest(maxTokens, maxSeqs, maxLen), step)
+	need := m.measureLargest(maxTokens, maxSeqs, maxLen, step)
 	if err := m.work.grow(m.dev, need); err != nil {
 		return fmt.Errorf("reserve memory for %d tokens: %w", maxTokens, err)
 	}
@@ -144,6 +167,8 @@ type PlanOptions struct {
 	MaxTokens  int
 	MaxSeqs    int
 	MaxLen     int
+	// Workspace is the rule of the device that will run it (Info.Workspace); nil leaves the device's own memory out.
+	Workspace compute.WorkspaceRule
 }
 
 // Memory is a plan in bytes, by owner.
@@ -154,7 +179,7 @@ type Memory struct {
 	Optimizer   int64 `json:"optimizer"` // left to the caller
 	Activations int64 `json:"activations"`
 	KV          int64 `json:"kv"`        // cache of one generation of MaxLen tokens
-	Workspace   int64 `json:"workspace"` // rotary tables
+	Workspace   int64 `json:"workspace"` // rotary tables, and the device's own
 	Trainable   int64 `json:"trainable"` // parameters, not stacks
 }
 
@@ -166,7 +191,7 @@ func (p Memory) Total() int64 {
 // PlanMemory says what a run takes, from the configuration alone: the model is made and a step is run on a dry device.
 func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	var p Memory
-	dry := compute.NewDry()
+	dry := compute.NewDryLike(o.Workspace)
 	b, err := newBase(dry, cfg, o.Load, func(string) compute.DType { return o.Stored })
 	if err != nil {
 		return p, err
@@ -174,12 +199,17 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	m := newModel(b)
 	last := int64(0)
 	took := func() int64 {
-		now := dry.Memory().Used
+		now := dry.Memory().Used - dry.Workspace().Bytes()
 		d := now - last
 		last = now
 		return d
 	}
 	p.Base = took()
+	for _, t := range b.tensors {
+		if t.weight.NF4 != nil {
+			dry.QuantizeNF4(t.weight, nil) // as loading will
+		}
+	}
 	if o.LoRA != nil {
 		a, err := newAdapter(m, *o.LoRA)
 		if err != nil {
@@ -204,6 +234,7 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 		return p, err
 	}
 	p.Activations = took()
+	p.Workspace += dry.Workspace().Bytes()
 	p.KV = m.cfg.cacheBytes(o.MaxLen)
 	return p, nil
 }

@@ -39,10 +39,11 @@ func (s *Session) loadConfig(c LoadConfig) error {
 	return s.openData(c.Config.TrainFile[0], o)
 }
 
-// deviceInfo asks the engine what the device is; the zero Info while it trains or has none.
+// deviceInfo asks the engine what the device is; the zero Info where it has none. While it trains nobody may ask what is
+// free, and MemoryFree is 0.
 func (s *Session) deviceInfo() compute.Info {
 	if s.engine.running() != nil {
-		return compute.Info{}
+		return s.engine.lastInfo()
 	}
 	answer := make(chan compute.Info, 1)
 	if !s.engine.submit(func() {

@@ -25,6 +25,7 @@ type engine struct {
 
 	mu      sync.Mutex
 	control *trainer.Control // of the run at work, else nil
+	info    compute.Info     // of the device when it was opened, the zero Info before
 
 	// The rest belongs to the engine's goroutine.
 	dev compute.Device
@@ -80,7 +81,19 @@ func (e *engine) device() (compute.Device, error) {
 		return nil, fmt.Errorf("open device: %w", err)
 	}
 	e.dev = dev
+	e.mu.Lock()
+	e.info = dev.Info()
+	e.mu.Unlock()
 	return dev, nil
+}
+
+// lastInfo is what the device said when it was opened, but for the memory that is free now.
+func (e *engine) lastInfo() compute.Info {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	info := e.info
+	info.MemoryFree = 0
+	return info
 }
 
 func (e *engine) closeRun() {

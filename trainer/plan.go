@@ -131,6 +131,7 @@ func (r *Run) forecast(env Environment) error {
 		Full:       r.config.Method == MethodFull,
 		Checkpoint: r.config.GradCheckpointing,
 		MaxTokens:  maxTokens, MaxSeqs: maxSeqs, MaxLen: maxLen,
+		Workspace: env.Device.Workspace,
 	}
 	if !options.Full {
 		lora := r.loraConfig()

@@ -48,7 +48,39 @@ func memory(b *bench) {
 	} else if !strings.Contains(err.Error(), "out of memory") || !strings.Contains(err.Error(), "free") {
 		b.Errorf("the error says neither what is wrong nor what is free: %v", err)
 	}
+	b.reserves()
 	b.zeroAndCopy()
+}
+
+// reserves: a workspace is taken once, and too much of it is refused in words.
+func (b *bench) reserves() {
+	rule := b.Info().Workspace
+	if rule == nil {
+		return
+	}
+	const n, c = 40, 24
+	x, y, w := b.zeros(n*c), b.zeros(n*c), b.zeros(c*c)
+	product := compute.Linear{Y: y, X: x, N: n, W: compute.Weight{Out: c, In: c, Data: w}}
+	for range 2 {
+		if err := b.Reserve(rule.Workspace(product)); err != nil {
+			b.Fatal(err)
+		}
+		b.ResetPeak()
+		used := b.Memory().Used
+		b.Linear(product)
+		b.synced()
+		if m := b.Memory(); m.Used != used || m.Peak != used {
+			b.Errorf("a product within the reserved workspace took %d bytes", m.Peak-used)
+		}
+	}
+	for _, w := range []compute.Workspace{{Simple: 1 << 50}, {Composite: 1 << 50}} {
+		if err := b.Reserve(w); err == nil {
+			b.Error("a petabyte of workspace was granted")
+		} else if !strings.Contains(err.Error(), "out of memory") || !strings.Contains(err.Error(), "workspace") {
+			b.Errorf("the error does not say what is wrong: %v", err)
+		}
+	}
+	b.synced() // it was returned, and is no operation's
 }
 
 func (b *bench) zeroAndCopy() {

@@ -78,12 +78,30 @@ func (c *check) attention(s compute.AttentionShape) C.lathe_attention_args {
 			"span %d: keys %d to %d lie outside of the %d rows", i, p.KStart, p.KStart+p.KLen, s.NK)
 	}
 	c.disjoint("query", s.Spans, func(s compute.Span) (int, int) { return s.QStart, s.QLen })
-	return C.lathe_attention_args{
-		nspans: C.int64_t(len(s.Spans)), nq: C.int64_t(s.NQ), nk: C.int64_t(s.NK),
-		h: C.int64_t(s.H), kv: C.int64_t(s.KV), d: C.int64_t(s.D),
-		scale: C.float(s.Scale), softcap: C.float(s.Softcap), window: C.int64_t(s.Window), prefix: C.int64_t(s.Prefix),
-		alibi: c.optional("Alibi", s.Alibi, s.H), no_causal: flag(s.NoCausal),
+	args := attentionSize(s)
+	args.scale, args.softcap, args.window, args.prefix = C.float(s.Scale), C.float(s.Softcap), C.int64_t(s.Window), C.int64_t(s.Prefix)
+	args.alibi, args.no_causal = c.optional("Alibi", s.Alibi, s.H), flag(s.NoCausal)
+	return args
+}
+
+// attentionSize is what the workspace depends on.
+func attentionSize(s compute.AttentionShape) C.lathe_attention_args {
+	longest := 0
+	for _, p := range s.Spans {
+		longest = max(longest, p.KLen)
 	}
+	return C.lathe_attention_args{
+		nspans: C.int64_t(len(s.Spans)), longest: C.int64_t(longest), nq: C.int64_t(s.NQ), nk: C.int64_t(s.NK),
+		h: C.int64_t(s.H), kv: C.int64_t(s.KV), d: C.int64_t(s.D),
+	}
+}
+
+// spanBytes is the place of a list of spans.
+func spanBytes(n int64) int64 { return (n*int64(unsafe.Sizeof(C.lathe_span{})) + 63) / 64 * 64 }
+
+// attentionBytes is the workspace of an attention: the list of its spans and the workers' scratch.
+func attentionBytes(size *C.lathe_attention_args, backward bool, threads C.int) int64 {
+	return spanBytes(int64(size.nspans)) + 4*int64(C.lathe_attention_scratch(size, flag(backward), threads))
 }
 
 // disjoint fails where two spans share a row that both would write.
@@ -112,23 +130,18 @@ func (c *check) attentionSpace(args *C.lathe_attention_args, spans []compute.Spa
 	if !c.ok {
 		return
 	}
-	size := (int64(len(spans))*int64(unsafe.Sizeof(C.lathe_span{})) + 63) / 64 * 64
 	list := make([]C.lathe_span, len(spans))
 	for i, s := range spans {
 		list[i] = C.lathe_span{
 			q_start: C.int64_t(s.QStart), q_len: C.int64_t(s.QLen), k_start: C.int64_t(s.KStart), k_len: C.int64_t(s.KLen),
 		}
 	}
-	for _, s := range list {
-		args.longest = max(args.longest, s.k_len)
-	}
-	floats := int64(C.lathe_attention_scratch(args, flag(backward)))
-	space := c.d.workspace(c.op, slotTask, size+4*floats)
+	space := c.d.workspace(c.op, slotTask, attentionBytes(args, backward, c.d.threads))
 	if space == nil {
 		c.ok = false
 		return
 	}
 	copy(cSlice[C.lathe_span](space.p, len(list)), list)
 	args.spans = (*C.lathe_span)(space.p)
-	args.scratch = (*C.float)(unsafe.Add(space.p, size))
+	args.scratch = (*C.float)(unsafe.Add(space.p, spanBytes(int64(len(spans)))))
 }

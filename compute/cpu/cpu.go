@@ -102,7 +102,7 @@ func (d *Device) Info() compute.Info {
 	_, total := systemMemory()
 	return compute.Info{
 		Name: d.name, Kind: "cpu", Tier: tiers[d.tier], Threads: int(d.threads),
-		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32},
+		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32}, Workspace: rule{d.threads},
 	}
 }
 

@@ -43,7 +43,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	if a.DX != nil {
 		d.Zero(a.DX)
 	}
-	chunk := min(len(rows), max(logitsMinRows, min(logitsMaxRows, logitsBytes/(4*v))))
+	chunk := lossRows(len(rows), v)
 	space := d.lossSpace(c, chunk, v, in)
 	for ; c.ok && len(rows) > 0 && d.err == nil; rows = rows[min(chunk, len(rows)):] {
 		d.lossChunk(a, rows[:min(chunk, len(rows))], targets, cSlice[float32](unsafe.Pointer(logprobs), a.N), space)
@@ -83,15 +83,26 @@ func (d *Device) lossChunk(a compute.LinearCrossEntropy, rows, targets []int32, 
 	}
 }
 
+// lossRows is the number of rows in a chunk, where so many are trained.
+func lossRows(trained, v int) int {
+	return min(trained, max(logitsMinRows, min(logitsMaxRows, logitsBytes/(4*v))))
+}
+
 // lossSpace is the workspace of one chunk of rows.
 type lossSpace struct {
 	logits, x, logprobs compute.Buffer // [chunk,V], [chunk,C], [chunk]
 	rows, labels        compute.Buffer // I32 [chunk]
 }
 
+// lossPart is the place of n elements in it, lossBytes that of all of it.
+func lossPart(n int) int64 { return (4*int64(n) + 63) / 64 * 64 }
+
+func lossBytes(chunk, v, in int) int64 {
+	return max(1, lossPart(chunk*v)+lossPart(chunk*in)+3*lossPart(chunk))
+}
+
 func (d *Device) lossSpace(c *check, chunk, v, in int) (s lossSpace) {
-	aligned := func(n int) int64 { return (4*int64(n) + 63) / 64 * 64 }
-	mem := d.workspace(c.op, slotLoss, max(1, aligned(chunk*v)+aligned(chunk*in)+3*aligned(chunk)))
+	mem := d.workspace(c.op, slotLoss, lossBytes(chunk, v, in))
 	if mem == nil {
 		c.ok = false
 		return s
@@ -99,7 +110,7 @@ func (d *Device) lossSpace(c *check, chunk, v, in int) (s lossSpace) {
 	var at int64
 	take := func(t compute.DType, n int) compute.Buffer {
 		b := &buffer{dev: d, mem: mem, off: at, t: t, n: n}
-		at += aligned(n)
+		at += lossPart(n)
 		return b
 	}
 	s.logits, s.x, s.logprobs = take(compute.F32, chunk*v), take(compute.F32, chunk*in), take(compute.F32, chunk)

@@ -29,7 +29,7 @@ const gemm_kernels *gemm_kernels_in_use(void) {
     return &lathe_gemm_plain;
 }
 
-size_t lathe_gemm_scratch(void) { return sizeof(float) * (GEMM_SHARED + (size_t)lathe_threads() * GEMM_PRIVATE); }
+size_t lathe_gemm_scratch(int threads) { return sizeof(float) * (GEMM_SHARED + (size_t)threads * GEMM_PRIVATE); }
 
 // A job is one pass: all of m, columns [n0,n0+n), depth [k0,k0+k) of the product extended by U·V.
 typedef struct {

@@ -42,9 +42,9 @@ typedef struct {
     int transpose_c;
 } lathe_gemm_args;
 
-// lathe_gemm_scratch is the number of bytes of scratch that lathe_gemm needs with the present number of threads. The memory
+// lathe_gemm_scratch is the number of bytes of scratch that lathe_gemm needs with that number of threads. The memory
 // is best aligned to pages.
-size_t lathe_gemm_scratch(void);
+size_t lathe_gemm_scratch(int threads);
 
 // lathe_gemm computes one product on all threads. The bits of C do not depend on the number of threads: k is never split
 // among them and its blocks are summed in one fixed order.

@@ -86,8 +86,8 @@ int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
     return tile * (2 * padded + 5 * d + 2 * tile) + 2 * a->longest * padded;
 }
 
-int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward) {
-    int64_t floats = lathe_threads() * lathe_attention_worker(a, backward), parts = lathe_attention_parts(a);
+int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward, int threads) {
+    int64_t floats = threads * lathe_attention_worker(a, backward), parts = lathe_attention_parts(a);
     if (backward && parts > 1) floats += parts * 2 * a->nk * a->kv * a->d;
     return floats;
 }

@@ -234,8 +234,8 @@ enum { LATHE_ATTENTION_TILE = 64 };
 
 // Into how many parts a backward pass divides the query heads that share a key head: a function of the shape alone.
 int64_t lathe_attention_parts(const lathe_attention_args *);
-// Floats of scratch for one worker, and for all of an operation.
+// Floats of scratch for one worker, and for all of an operation on that number of threads.
 int64_t lathe_attention_worker(const lathe_attention_args *, int backward);
-int64_t lathe_attention_scratch(const lathe_attention_args *, int backward);
+int64_t lathe_attention_scratch(const lathe_attention_args *, int backward, int threads);
 
 #endif

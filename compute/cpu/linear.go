@@ -65,13 +65,16 @@ func (c *check) lowRank(g *C.lathe_gemm_args, r *compute.LowRank, n int, rows, c
 	g.v = operand(unsafe.Pointer(c.f32("LowRank.V", r.V, rows, cols)), cols, transposed)
 }
 
+// productBytes is the workspace of a product of any shape.
+func productBytes(threads C.int) int64 { return int64(C.lathe_gemm_scratch(threads)) }
+
 // multiply runs a product, unless something before it did not fit.
 func (c *check) multiply(g *C.lathe_gemm_args, dtype compute.DType) {
 	c.want(dtype == compute.F32, "products in %s were asked for, this device multiplies in float32", dtype)
 	if !c.ok || g.m == 0 || g.n == 0 {
 		return
 	}
-	if space := c.d.workspace(c.op, slotTask, int64(C.lathe_gemm_scratch())); space != nil {
+	if space := c.d.workspace(c.op, slotTask, productBytes(c.d.threads)); space != nil {
 		C.lathe_gemm(g, space.p, C.size_t(space.bytes))
 	}
 }

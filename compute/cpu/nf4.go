@@ -27,13 +27,21 @@ func (d *Device) QuantizeNF4(dst compute.Weight, src compute.Buffer) {
 		return
 	}
 	blocks := dst.NF4.Codes.Len()
-	space := d.workspace(c.op, slotTask, 4*int64(blocks))
+	space := d.workspace(c.op, slotTask, quantizeBytes(dst))
 	if space == nil {
 		return
 	}
 	absmax := (*C.float)(space.p)
 	C.lathe_nf4_quantize((*C.uint8_t)(data), absmax, &from, C.int64_t(n), scales.block)
 	C.lathe_nf4_nest(scales.codes, scales.nested, scales.offset, scales._map, absmax, C.int64_t(blocks))
+}
+
+// quantizeBytes is the workspace of QuantizeNF4: the scales before they are quantised themselves.
+func quantizeBytes(w compute.Weight) int64 {
+	if w.NF4 == nil || w.NF4.Codes == nil {
+		return 0
+	}
+	return 4 * int64(w.NF4.Codes.Len())
 }
 
 // DequantizeNF4 writes a 4-bit weight (or one of any other type) as dst, F32 [Out,In]: code book times scale, rounded once.

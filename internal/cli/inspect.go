@@ -50,7 +50,12 @@ func inspectCommand(e *env) *cobra.Command {
 				return err
 			}
 			defer files.Close()
-			in, err := inspect(files)
+			dev, err := openDevice(e.device)
+			if err != nil {
+				return err
+			}
+			defer dev.Close()
+			in, err := inspect(files, dev.Info().Workspace)
 			if err != nil {
 				return err
 			}
@@ -65,7 +70,7 @@ func inspectCommand(e *env) *cobra.Command {
 	return cmd
 }
 
-func inspect(f *model.Files) (inspection, error) {
+func inspect(f *model.Files, workspace compute.WorkspaceRule) (inspection, error) {
 	c := f.Config
 	in := inspection{
 		Family: c.Family, Architecture: c.Architecture, Parameters: f.Parameters(), DType: f.DType(), Bytes: f.Bytes(),
@@ -80,7 +85,7 @@ func inspect(f *model.Files) (inspection, error) {
 		trainer.MethodQLoRA: {LoRA: lora, Load: model.LoadOptions{NF4: true, DoubleQuant: true, KeepDType: true}},
 	} {
 		o.MaxTokens, o.MaxSeqs, o.MaxLen = in.BatchTokens, 1, in.BatchTokens
-		o.Load.Compute = compute.F32
+		o.Load.Compute, o.Workspace = compute.F32, workspace
 		m, err := model.PlanMemory(c, o)
 		if err != nil {
 			return in, fmt.Errorf("plan %s: %w", method, err)
