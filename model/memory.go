@@ -169,6 +169,8 @@ type PlanOptions struct {
 	MaxLen     int
 	// Workspace is the rule of the device that will run it (Info.Workspace); nil leaves the device's own memory out.
 	Workspace compute.WorkspaceRule
+	// Optimizer makes the optimiser's state, here on a dry device; nil for none.
+	Optimizer func(compute.Device, []*Param) error
 }
 
 // Memory is a plan in bytes, by owner.
@@ -176,7 +178,7 @@ type Memory struct {
 	Base        int64 `json:"base"`
 	Adapters    int64 `json:"adapters"`
 	Gradients   int64 `json:"gradients"`
-	Optimizer   int64 `json:"optimizer"` // left to the caller
+	Optimizer   int64 `json:"optimizer"` // what PlanOptions.Optimizer took
 	Activations int64 `json:"activations"`
 	KV          int64 `json:"kv"`        // cache of one generation of MaxLen tokens
 	Workspace   int64 `json:"workspace"` // rotary tables, and the device's own
@@ -226,6 +228,12 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 		p.Trainable += int64(t.Value.Len())
 	}
 	p.Gradients = took()
+	if o.Optimizer != nil {
+		if err := o.Optimizer(dry, m.Trainable()); err != nil {
+			return p, err
+		}
+		p.Optimizer = took()
+	}
 	if err := m.ensureRotary(o.MaxLen); err != nil {
 		return p, err
 	}

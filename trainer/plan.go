@@ -132,6 +132,10 @@ func (r *Run) forecast(env Environment) error {
 		Checkpoint: r.config.GradCheckpointing,
 		MaxTokens:  maxTokens, MaxSeqs: maxSeqs, MaxLen: maxLen,
 		Workspace: env.Device.Workspace,
+		Optimizer: func(dev compute.Device, params []*model.Param) error {
+			_, err := newOptimizer(dev, params, 0)
+			return err
+		},
 	}
 	if !options.Full {
 		lora := r.loraConfig()
@@ -146,7 +150,7 @@ func (r *Run) forecast(env Environment) error {
 	}
 	p.Trainable = m.Trainable
 	p.Memory = MemoryPlan{
-		Base: m.Base, Adapters: m.Adapters, Gradients: m.Gradients, Optimizer: 2 * 4 * m.Trainable,
+		Base: m.Base, Adapters: m.Adapters, Gradients: m.Gradients, Optimizer: m.Optimizer,
 		Activations: m.Activations, KV: m.KV, Workspace: m.Workspace,
 	}
 	p.CheckpointSize = 3 * 4 * m.Trainable
