@@ -37,6 +37,12 @@ func train(t testing.TB, c Config, o Options) []Event {
 
 func tryTrain(t testing.TB, c Config, o Options, control *Control) ([]Event, error) {
 	t.Helper()
+	return tryTrainHeard(t, c, o, control, func(Event) {})
+}
+
+// tryTrainHeard also tells of each event as it comes.
+func tryTrainHeard(t testing.TB, c Config, o Options, control *Control, hear func(Event)) ([]Event, error) {
+	t.Helper()
 	r, err := Prepare(t.Context(), newDevice(t), c, o)
 	if err != nil {
 		return nil, err
@@ -47,7 +53,10 @@ func tryTrain(t testing.TB, c Config, o Options, control *Control) ([]Event, err
 		}
 	}()
 	var events []Event
-	err = r.Train(t.Context(), control, func(e Event) { events = append(events, e) })
+	err = r.Train(t.Context(), control, func(e Event) {
+		events = append(events, e)
+		hear(e)
+	})
 	return events, err
 }
 

@@ -131,8 +131,11 @@ func TestPauseAndJobsDoNotChangeTheRun(t *testing.T) {
 	control := NewControl()
 	control.Pause()
 	asked := make(chan error, 1)
-	go func() { asked <- askAround(t.Context(), control) }()
-	events, err := tryTrain(t, c, Options{}, control)
+	events, err := tryTrainHeard(t, c, Options{}, control, func(e Event) {
+		if _, ok := e.(Paused); ok {
+			go func() { asked <- askAround(t.Context(), control) }()
+		}
+	})
 	if err := errors.Join(err, <-asked); err != nil {
 		t.Fatal(err)
 	}
