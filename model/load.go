@@ -45,6 +45,7 @@ func Load(dev compute.Device, f *Files, o LoadOptions, progress func(done, total
 			b.free()
 			return nil, fmt.Errorf("load model: tensor %s: %w", t.name, err)
 		}
+		f.set.Forget(src)
 		done += int64(len(src.Data))
 		if progress != nil {
 			progress(done, total)

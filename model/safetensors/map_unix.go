@@ -38,6 +38,12 @@ func mapFile(path string) ([]byte, error) {
 	return data, nil
 }
 
+// forgetPages lets go of a part of a mapping; what touches it later reads the file again.
+func forgetPages(data []byte, from, to int) {
+	page := os.Getpagesize()
+	_ = unix.Madvise(data[from/page*page:to], unix.MADV_DONTNEED) // advice: without it, memory is only held for longer
+}
+
 func unmapFile(data []byte) error {
 	if data == nil {
 		return nil

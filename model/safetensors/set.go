@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // Tensor is a named array in row-major order, its elements little-endian.
@@ -194,4 +195,17 @@ func (s *Set) Close() error {
 	}
 	s.files, s.tensors, s.names = nil, nil, nil
 	return errors.Join(errs...)
+}
+
+// Forget lets the system take back the memory of a tensor's data, which is read from its file again when it is touched: a
+// model that has been loaded need not be held twice.
+func (s *Set) Forget(t Tensor) {
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))
+	for _, f := range s.files {
+		base := uintptr(unsafe.Pointer(unsafe.SliceData(f.data)))
+		if len(t.Data) > 0 && start >= base && start < base+uintptr(len(f.data)) {
+			from := int(start - base)
+			forgetPages(f.data, from, from+len(t.Data))
+		}
+	}
 }

@@ -123,6 +123,30 @@ func TestReadReference(t *testing.T) {
 	}
 }
 
+// What was forgotten is read again, and its neighbours with it.
+func TestForget(t *testing.T) {
+	s, err := Open("testdata/reference.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	before := map[string][]byte{}
+	for _, name := range s.Names() {
+		x, _ := s.Tensor(name)
+		before[name] = bytes.Clone(x.Data)
+	}
+	for _, name := range s.Names() {
+		x, _ := s.Tensor(name)
+		s.Forget(x)
+	}
+	s.Forget(Tensor{Data: []byte{1, 2, 3}}) // that lies in no file
+	for name, want := range before {
+		if x, _ := s.Tensor(name); !bytes.Equal(x.Data, want) {
+			t.Errorf("%s has other bytes", name)
+		}
+	}
+}
+
 // TestWriteEqualsReference writes the same tensors and compares the bytes with Hugging Face's file.
 func TestWriteEqualsReference(t *testing.T) {
 	s, err := Open("testdata/reference.safetensors")
