@@ -90,10 +90,13 @@ func (p *progress) clear() {
 func progressLine(what string, done, total int64, unit string, took time.Duration) string {
 	line := fmt.Sprintf("%s %s", what, count(done))
 	if total > 0 {
-		line += fmt.Sprintf(" of %s (%.0f%%)", count(total), 100*float64(done)/float64(total))
+		line += " of " + count(total)
 	}
 	if unit != "" {
 		line += " " + unit
+	}
+	if total > 0 {
+		line += fmt.Sprintf(" (%.0f%%)", 100*float64(done)/float64(total))
 	}
 	if s := took.Seconds(); s > 0.5 && done > 0 {
 		rate := float64(done) / s

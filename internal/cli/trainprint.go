@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"sync"
+	"time"
 
 	"lathe/session"
 	"lathe/trainer"
@@ -19,8 +22,13 @@ type trainPrinter struct {
 
 	// of the feed's goroutine
 	bar  *progress
-	told bool // the run's failure is printed already
+	told bool   // the run's failure is printed already
+	step string // the live line's, not printed for good yet
+	kept time.Time
 }
+
+// keepEvery is how often a step's line stays on a terminal, where the others give way to the next.
+const keepEvery = 10 * time.Second
 
 func newTrainPrinter(e *env) *trainPrinter {
 	return &trainPrinter{e: e, feed: newFeed(), bar: newProgress(e.stderr)}
@@ -41,7 +49,7 @@ func (p *trainPrinter) event(ev session.Event) {
 // say prints a line among the events.
 func (p *trainPrinter) say(format string, args ...any) {
 	p.feed.put(func() {
-		p.bar.clear()
+		p.keepStep()
 		fmt.Fprintf(p.e.stdout, format+"\n", args...)
 	})
 }
@@ -49,7 +57,7 @@ func (p *trainPrinter) say(format string, args ...any) {
 // warn prints a message to stderr, where --json does not reach.
 func (p *trainPrinter) warn(format string, args ...any) {
 	p.feed.put(func() {
-		p.bar.clear()
+		p.keepStep()
 		fmt.Fprintf(p.e.stderr, "lathe: "+format+"\n", args...)
 	})
 }
@@ -69,7 +77,11 @@ func (p *trainPrinter) lastCheckpoint() string {
 func (p *trainPrinter) print(ev session.Event) {
 	switch b := ev.Body.(type) {
 	case session.Preparing:
-		p.bar.set(b.Stage, b.Done, b.Total, "")
+		if strings.HasPrefix(b.Stage, "load") { // bytes, the rest are rows
+			p.bar.set(b.Stage, b.Done>>20, b.Total>>20, "MiB")
+		} else {
+			p.bar.set(b.Stage, b.Done, b.Total, "rows")
+		}
 	case session.Training:
 		p.training(b.Event)
 	case session.StateChanged:
@@ -89,13 +101,26 @@ func (p *trainPrinter) training(event trainer.Event) {
 		return
 	}
 	if step, ok := event.(trainer.StepDone); ok && p.bar.live {
-		p.bar.show(stepLine(step))
+		p.step = stepLine(step)
+		p.bar.show(p.step)
+		if time.Since(p.kept) > keepEvery {
+			p.keepStep()
+		}
 		return
 	}
 	if text := eventText(event); text != "" {
-		p.bar.clear()
+		p.keepStep()
 		fmt.Fprintln(p.e.stdout, text)
 	}
+}
+
+// keepStep takes the live line away, and prints the last step's for good.
+func (p *trainPrinter) keepStep() {
+	p.bar.clear()
+	if p.step != "" {
+		fmt.Fprintln(p.e.stdout, p.step)
+	}
+	p.step, p.kept = "", time.Now()
 }
 
 func (p *trainPrinter) line(event trainer.Event) {
@@ -134,7 +159,22 @@ func eventText(event trainer.Event) string {
 	case trainer.Resumed:
 		return fmt.Sprintf("resumed at step %d", t.Step)
 	case trainer.Done:
-		return fmt.Sprintf("%s at step %d: %s tokens in %s, %s tok/s", t.Reason, t.Step, count(t.Tokens), shortDuration(t.Seconds), count(int64(t.TokensPerSec)))
+		return doneText(t)
 	}
 	return ""
+}
+
+// doneText says how a run ended, how fast it was, and where its result is.
+func doneText(d trainer.Done) string {
+	reasons := map[string]string{
+		trainer.ReasonStopAfter: "stopped, as --stop-after asked,", trainer.ReasonEarlyStopping: "stopped early, as eval_loss fell no more,",
+	}
+	text := fmt.Sprintf("%s at step %d after %s, at %s tok/s", cmp.Or(reasons[d.Reason], d.Reason), d.Step, shortDuration(d.Seconds), count(int64(d.TokensPerSec)))
+	switch {
+	case d.Path == "":
+		return text
+	case d.Reason == trainer.ReasonStopped || d.Reason == trainer.ReasonStopAfter:
+		return text + "; --resume " + d.Path + " goes on"
+	}
+	return text + ": " + d.Path
 }
