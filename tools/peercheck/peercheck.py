@@ -19,6 +19,9 @@ from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "refdump"))
+import nf4_flat  # noqa: E402,F401  bitsandbytes' CPU kernel gives weights a neighbour's scale where blocks cross rows
+
 SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 # Adapters that PEFT writes for lathe to read: what people set, one row each.
 PEFT_WRITES = {
@@ -61,7 +64,7 @@ def arguments():
     p.add_argument("--only-adapter", action="store_true", help="leave the adapters that PEFT writes out")
     p.add_argument("--ids", type=Path, help='JSON lines {"ids": […]} (default: five random sequences)')
     p.add_argument("--load-in-4bit", action="store_true", help="quantise the base to NF4 on both sides")
-    p.add_argument("--single-quant", action="store_true", help="with --load-in-4bit: PyTorch without double quantisation")
+    p.add_argument("--single-quant", action="store_true", help="with --load-in-4bit: without double quantisation")
     p.add_argument("--tolerance", type=float, default=1e-4, help="largest difference of a log-probability")
     p.add_argument("--json", action="store_true", help="JSON lines instead of a table")
     args = p.parse_args()
@@ -116,6 +119,7 @@ class Check:
         cmd = [self.args.lathe, "score", "--model", self.args.base, "--ids", self.args.ids, "--json", "--device", "cpu"]
         cmd += ["--adapter", adapter] if adapter else []
         cmd += ["--load-in-4bit"] if self.args.load_in_4bit else []
+        cmd += ["--double-quant=false"] if self.args.single_quant else []
         return [json.loads(line)["logprobs"] for line in run(cmd).splitlines()]
 
     @torch.no_grad()
