@@ -134,10 +134,15 @@ type Operations interface {
 	ActivationBackward(ActivationBackward)
 	Dropout(Dropout)
 	Add(Add)
+	CopyBlocks(CopyBlocks)
+	RowNorm(RowNorm)
+	ScaleColumns(ScaleColumns)
+	ScaleColumnsBackward(ScaleColumnsBackward)
 	LinearCrossEntropy(LinearCrossEntropy)
-	QuantizeNF4(dst Weight, src Buffer)
-	DequantizeNF4(dst Buffer, src Weight)
+	Quantize4(dst Weight, src Buffer)
+	Dequantize4(dst Buffer, src Weight)
 	AdamW(AdamW)
+	AdamW8(AdamW8)
 
 	// GlobalNorm is √Σx² over all elements of F32 buffers, summed in float64 in a fixed order. It waits.
 	GlobalNorm([]Buffer) float64

@@ -110,10 +110,15 @@ func (d *Dry) Activation(a Activation)                           { d.run(a) }
 func (d *Dry) ActivationBackward(a ActivationBackward)           { d.run(a) }
 func (d *Dry) Dropout(a Dropout)                                 { d.run(a) }
 func (d *Dry) Add(a Add)                                         { d.run(a) }
+func (d *Dry) CopyBlocks(a CopyBlocks)                           { d.run(a) }
+func (d *Dry) RowNorm(a RowNorm)                                 { d.run(a) }
+func (d *Dry) ScaleColumns(a ScaleColumns)                       { d.run(a) }
+func (d *Dry) ScaleColumnsBackward(a ScaleColumnsBackward)       { d.run(a) }
+func (d *Dry) AdamW8(a AdamW8)                                   { d.run(a) }
 func (d *Dry) LinearCrossEntropy(a LinearCrossEntropy)           { d.run(a) }
-func (d *Dry) QuantizeNF4(dst Weight, _ Buffer)                  { d.run(dst) }
+func (d *Dry) Quantize4(dst Weight, _ Buffer)                    { d.run(dst) }
 func (d *Dry) AdamW(a AdamW)                                     { d.run(a) }
-func (d *Dry) DequantizeNF4(Buffer, Weight)                      {}
+func (d *Dry) Dequantize4(Buffer, Weight)                        {}
 func (d *Dry) GlobalNorm([]Buffer) float64                       { return 0 }
 func (d *Dry) FirstNonFinite([]Buffer) (buffer, index int)       { return -1, -1 }
 func (d *Dry) Upload(Buffer, []byte)                             {}

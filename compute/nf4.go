@@ -5,12 +5,29 @@ import (
 	"slices"
 )
 
-// NF4Block is the number of elements that share a scale, NestedBlock the number of scales that share one of the second
+// QuantBlock is the number of elements that share a scale, NestedBlock the number of scales that share one of the second
 // level: bitsandbytes' defaults.
 const (
-	NF4Block    = 64
+	QuantBlock  = 64
 	NestedBlock = 256
 )
+
+// QuantType is the code book of a 4-bit weight.
+type QuantType uint8
+
+// The code books of bitsandbytes.
+const (
+	NF4 QuantType = iota // 4-bit NormalFloat
+	FP4                  // a 4-bit float: sign, two bits of exponent, one of mantissa
+)
+
+// String is bitsandbytes' name: nf4 or fp4.
+func (t QuantType) String() string {
+	if t == FP4 {
+		return "fp4"
+	}
+	return "nf4"
+}
 
 // NF4Code is the code book of 4-bit NormalFloat (Dettmers et al. 2023, appendix E), ascending, with bitsandbytes' digits.
 var NF4Code = [16]float32{
@@ -20,8 +37,8 @@ var NF4Code = [16]float32{
 	.44070982933044434, .5626170039176941, .7229568362236023, 1,
 }
 
-// NF4Blocks is the number of scales of an NF4 matrix; the last block may be short.
-func NF4Blocks(out, in int) int { return (out*in + NF4Block - 1) / NF4Block }
+// QuantBlocks is the number of scales of an NF4 matrix; the last block may be short.
+func QuantBlocks(out, in int) int { return (out*in + QuantBlock - 1) / QuantBlock }
 
 // NestedBlocks is the number of second-level scales for that many first-level ones.
 func NestedBlocks(blocks int) int { return (blocks + NestedBlock - 1) / NestedBlock }
@@ -54,11 +71,11 @@ func linspace(start, end float32, n, j int) float32 {
 	return float32(float64(end) - step*float64(n-1-j))
 }
 
-// NewNF4 allocates a 4-bit weight [out,in] for Device.QuantizeNF4 to fill, or for the bytes of a checkpoint that is
+// NewQuant4 allocates a 4-bit weight [out,in] for Device.Quantize4 to fill, or for the bytes of a checkpoint that is
 // quantised already. With doubleQuant its scales are 8-bit codes, and the map is uploaded.
-func NewNF4(d Device, out, in int, doubleQuant bool) (Weight, error) {
-	blocks := NF4Blocks(out, in)
-	w := Weight{Out: out, In: in, NF4: &NF4{Block: NF4Block}}
+func NewQuant4(d Device, out, in int, code QuantType, doubleQuant bool) (Weight, error) {
+	blocks := QuantBlocks(out, in)
+	w := Weight{Out: out, In: in, Quant: &Quant4{Type: code, Block: QuantBlock}}
 	type part struct {
 		buffer *Buffer
 		dtype  DType
@@ -68,25 +85,25 @@ func NewNF4(d Device, out, in int, doubleQuant bool) (Weight, error) {
 	if doubleQuant {
 		parts = append(
 			parts,
-			part{&w.NF4.Codes, U8, blocks},
-			part{&w.NF4.Nested, F32, NestedBlocks(blocks)},
-			part{&w.NF4.Map, F32, 256},
-			part{&w.NF4.Offset, F32, 1},
+			part{&w.Quant.Codes, U8, blocks},
+			part{&w.Quant.Nested, F32, NestedBlocks(blocks)},
+			part{&w.Quant.Map, F32, 256},
+			part{&w.Quant.Offset, F32, 1},
 		)
 	} else {
-		parts = append(parts, part{&w.NF4.Absmax, F32, blocks})
+		parts = append(parts, part{&w.Quant.Absmax, F32, blocks})
 	}
 	for _, p := range parts {
 		b, err := d.Alloc(p.dtype, p.n)
 		if err != nil {
 			w.Free()
-			return Weight{}, fmt.Errorf("allocate NF4 weight [%d,%d]: %w", out, in, err)
+			return Weight{}, fmt.Errorf("allocate %s weight [%d,%d]: %w", code, out, in, err)
 		}
 		*p.buffer = b
 	}
 	if doubleQuant {
 		m := DynamicMap()
-		Upload(d, w.NF4.Map, m[:])
+		Upload(d, w.Quant.Map, m[:])
 	}
 	return w, nil
 }
@@ -101,7 +118,7 @@ func (w Weight) Free() {
 // Buffers are the buffers that a weight consists of.
 func (w Weight) Buffers() []Buffer {
 	all := []Buffer{w.Data}
-	if q := w.NF4; q != nil {
+	if q := w.Quant; q != nil {
 		all = append(all, q.Absmax, q.Codes, q.Nested, q.Map, q.Offset)
 	}
 	return slices.DeleteFunc(all, func(b Buffer) bool { return b == nil })

@@ -40,7 +40,7 @@ func TestMapsAreBitsandbytes(t *testing.T) {
 func TestNewNF4(t *testing.T) {
 	for _, double := range []bool{false, true} {
 		d := compute.NewDry()
-		w, err := compute.NewNF4(d, 300, 65, double) // 19500 elements, 305 blocks, the last one short
+		w, err := compute.NewQuant4(d, 300, 65, compute.NF4, double) // 19500 elements, 305 blocks, the last one short
 		if err != nil {
 			t.Fatal(err)
 		}

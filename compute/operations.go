@@ -78,15 +78,16 @@ type RoPE struct {
 // Weight is a linear layer's matrix W [Out,In], as PyTorch's nn.Linear keeps it.
 type Weight struct {
 	Out, In int
-	// Data is F32, BF16 or F16 [Out,In]; with NF4 set it is U8 [⌈Out·In/2⌉], the even element in the high nibble.
+	// Data is F32, BF16 or F16 [Out,In]; with Quant set it is U8 [⌈Out·In/2⌉], the even element in the high nibble.
 	Data Buffer
-	// NF4 holds the scales of a 4-bit weight, nil for a plain one.
-	NF4 *NF4
+	// Quant holds the type and the scales of a 4-bit weight, nil for a plain one.
+	Quant *Quant4
 }
 
-// NF4 holds the block scales of a bitsandbytes NF4 matrix (Dettmers et al. 2023): one absmax for every Block elements
+// Quant4 holds the block scales of a bitsandbytes 4-bit matrix (Dettmers et al. 2023): one absmax for every Block elements
 // of the row-major matrix, either plain (Absmax) or double quantised: absmax[b] = Map[Codes[b]]·Nested[b/256] + Offset.
-type NF4 struct {
+type Quant4 struct {
+	Type   QuantType
 	Block  int    // 64
 	Absmax Buffer // [blocks], or nil when double quantised
 	Codes  Buffer // U8 [blocks], or nil
@@ -186,6 +187,8 @@ const (
 	GELU
 	GELUTanh
 	ReLU
+	Tanh
+	LeakyReLU // slope 0.01 below zero, as torch's default
 )
 
 // GatedActivation is Y = act(Gate)·Up: SwiGLU with SiLU, GeGLU with GELU (Shazeer 2020).
@@ -230,6 +233,41 @@ type Add struct {
 	Scale   float32
 }
 
+// CopyBlocks copies a run of columns out of every group of columns into another matrix of groups: Dst[n,g,DstAt+i] =
+// Src[n,g,SrcAt+i] for g < Groups, i < Width. It takes fused projections apart (W_qkv of GPT-NeoX: H groups of [q|k|v]; of
+// Falcon 40B: KV groups of [H/KV q|k|v]; of Phi-3: one group) and, the other way round, puts their gradients together.
+type CopyBlocks struct {
+	Dst              Buffer // [N,Groups,DstWidth]
+	Src              Buffer // [N,Groups,SrcWidth]
+	N, Groups, Width int
+	DstWidth, DstAt  int
+	SrcWidth, SrcAt  int
+}
+
+// RowNorm is the length of each row of an adapted weight, Y[o] = ‖W[o,:] + (Scale·V·U)[o,:]‖₂ (DoRA, Liu et al. 2024). LowRank
+// here is U [R,In] (lora_A) and V [Out,R] (lora_B), or nil.
+type RowNorm struct {
+	Y       Buffer // [Out]
+	W       Weight
+	LowRank *LowRank
+}
+
+// ScaleColumns is Y = X·diag(S), plus the old Y if Accumulate; Y may be X.
+type ScaleColumns struct {
+	Y, X       Buffer // [N,C]
+	S          Buffer // [C]
+	N, C       int
+	Accumulate bool
+}
+
+// ScaleColumnsBackward writes DX = DY·diag(S) and accumulates DS[c] += Σ_n DY[n,c]·X[n,c]; DX may be DY.
+type ScaleColumnsBackward struct {
+	DX, DY, X Buffer // [N,C]; DX may be nil
+	S         Buffer // [C]
+	DS        Buffer // [C] accumulated, or nil
+	N, C      int
+}
+
 // LinearCrossEntropy is the loss of a causal language model with its head: logits = X·Wᵀ (+ Bias), in chunks of rows and
 // for trained rows only, so that no [N,V] matrix exists. The loss itself is the host's sum of -LogProbs.
 type LinearCrossEntropy struct {
@@ -257,6 +295,26 @@ type AdamWTensor struct {
 // GradScale first (clipping).
 type AdamW struct {
 	Tensors               []AdamWTensor
+	LR, Beta1, Beta2, Eps float64
+	Step                  int // t, from 1
+	GradScale             float32
+}
+
+// AdamW8Block is the number of elements of an 8-bit moment that share a scale: bitsandbytes' default.
+const AdamW8Block = 256
+
+// AdamW8Tensor is one parameter [n] with its gradient and its moments as 8-bit codes in blocks of AdamW8Block.
+type AdamW8Tensor struct {
+	Param, Grad      Buffer // F32 [n]
+	M, V             Buffer // U8 [n]: codes into AdamW8.Signed and AdamW8.Unsigned
+	MAbsmax, VAbsmax Buffer // F32 [⌈n/AdamW8Block⌉]
+	WeightDecay      float64
+}
+
+// AdamW8 is one step of bitsandbytes' blockwise 8-bit AdamW (Dettmers et al. 2022), in its order of operations.
+type AdamW8 struct {
+	Tensors               []AdamW8Tensor
+	Signed, Unsigned      Buffer // F32 [256], ascending: the dynamic maps of the first and of the second moments
 	LR, Beta1, Beta2, Eps float64
 	Step                  int // t, from 1
 	GradScale             float32

@@ -21,7 +21,7 @@ func (w Workspace) Max(o Workspace) Workspace {
 // one, and may be used by several goroutines.
 type WorkspaceRule interface {
 	// Workspace is the most that an operation needs, given its argument: one of the structs of this package, or the Weight
-	// that QuantizeNF4 writes. It looks at sizes only, so the buffers may be a dry device's. Operations whose bookkeeping
+	// that Quantize4 writes. It looks at sizes only, so the buffers may be a dry device's. Operations whose bookkeeping
 	// is always smaller than a product's workspace (AdamW, GlobalNorm, FirstNonFinite) need none of their own.
 	Workspace(operation any) Workspace
 }

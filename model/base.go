@@ -65,8 +65,8 @@ func (b *base) newWeight(t tensorSpec, stored compute.DType) (compute.Weight, er
 	if len(t.shape) == 2 {
 		out, in = t.shape[0], t.shape[1]
 	}
-	if t.kind == matrix && b.options.NF4 {
-		return compute.NewNF4(b.dev, out, in, b.options.DoubleQuant)
+	if t.kind == matrix && b.options.Quant4 {
+		return compute.NewQuant4(b.dev, out, in, b.options.QuantType, b.options.DoubleQuant)
 	}
 	dtype := compute.F32
 	if b.options.KeepDType && (stored == compute.BF16 || stored == compute.F16) && t.kind != norm && t.kind != bias {

@@ -42,7 +42,7 @@ func BenchmarkStep(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		o    LoadOptions
-	}{{"float32", LoadOptions{}}, {"nf4", LoadOptions{NF4: true, DoubleQuant: true}}} {
+	}{{"float32", LoadOptions{}}, {"nf4", LoadOptions{Quant4: true, DoubleQuant: true}}} {
 		b.Run(c.name, func(b *testing.B) {
 			m, in := benchModel(b, c.o), benchInput()
 			for b.Loop() {
@@ -69,7 +69,7 @@ func BenchmarkGenerate(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		o    LoadOptions
-	}{{"float32", LoadOptions{}}, {"nf4", LoadOptions{NF4: true, DoubleQuant: true}}} {
+	}{{"float32", LoadOptions{}}, {"nf4", LoadOptions{Quant4: true, DoubleQuant: true}}} {
 		b.Run(c.name, func(b *testing.B) {
 			m := benchModel(b, c.o)
 			b.ReportAllocs()

@@ -71,7 +71,7 @@ func (b *base) fill(t tensor, src safetensors.Tensor) error {
 		return err
 	}
 	dst := t.weight.Data
-	if t.weight.NF4 == nil && dst.DType() == stored {
+	if t.weight.Quant == nil && dst.DType() == stored {
 		b.dev.Upload(dst, src.Data)
 		return b.dev.Sync()
 	}
@@ -81,7 +81,7 @@ func (b *base) fill(t tensor, src safetensors.Tensor) error {
 	}
 	defer staged.Free()
 	b.dev.Upload(staged, src.Data)
-	if t.weight.NF4 == nil {
+	if t.weight.Quant == nil {
 		b.dev.Cast(dst, staged)
 		return b.dev.Sync()
 	}
@@ -99,7 +99,7 @@ func (b *base) quantize(w compute.Weight, staged compute.Buffer) error {
 		b.dev.Cast(wide, staged)
 		staged = wide
 	}
-	b.dev.QuantizeNF4(w, staged)
+	b.dev.Quantize4(w, staged)
 	return b.dev.Sync()
 }
 

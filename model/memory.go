@@ -208,8 +208,8 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	}
 	p.Base = took()
 	for _, t := range b.tensors {
-		if t.weight.NF4 != nil {
-			dry.QuantizeNF4(t.weight, nil) // as loading will
+		if t.weight.Quant != nil {
+			dry.Quantize4(t.weight, nil) // as loading will
 		}
 	}
 	if o.LoRA != nil {

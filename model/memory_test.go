@@ -52,7 +52,7 @@ func TestPlanIsAllOfTheMemory(t *testing.T) {
 	lora := &LoRAConfig{R: 4, Alpha: 8, TargetModules: TargetModules{Regex: AllLinear}}
 	for name, o := range map[string]PlanOptions{
 		"lora":         {LoRA: lora},
-		"qlora":        {LoRA: lora, Load: LoadOptions{NF4: true, DoubleQuant: true}},
+		"qlora":        {LoRA: lora, Load: LoadOptions{Quant4: true, DoubleQuant: true}},
 		"full":         {Full: true},
 		"checkpointed": {Full: true, Checkpoint: true},
 	} {

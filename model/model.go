@@ -11,8 +11,9 @@ import (
 
 // LoadOptions says how weights are held.
 type LoadOptions struct {
-	// NF4 quantises the linear layers (all but lm_head) to 4 bits while they are read.
-	NF4 bool
+	// Quant4 quantises the linear layers (all but lm_head) to 4 bits while they are read, with the code book QuantType.
+	Quant4    bool
+	QuantType compute.QuantType
 	// DoubleQuant quantises the scales too.
 	DoubleQuant bool
 	// Compute is the type of the operands of matrix products: F32, or BF16 where the device multiplies it.
@@ -108,7 +109,7 @@ func (m *Model) TrainAll() error {
 		return nil
 	}
 	for _, t := range m.tensors {
-		if t.weight.NF4 != nil || t.weight.Data.DType() != compute.F32 {
+		if t.weight.Quant != nil || t.weight.Data.DType() != compute.F32 {
 			return fmt.Errorf("train all weights: %s is held in 4 or 16 bits; load the model without load_in_4bit", t.name)
 		}
 	}

@@ -21,7 +21,7 @@ func TestNF4BytesMatchBitsandbytes(t *testing.T) {
 		src, _ := d.set.Tensor(name)
 		for _, double := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/double=%v", c, double), func(t *testing.T) {
-				w, err := compute.NewNF4(dev, int(src.Shape[0]), int(src.Shape[1]), double)
+				w, err := compute.NewQuant4(dev, int(src.Shape[0]), int(src.Shape[1]), compute.NF4, double)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -31,19 +31,19 @@ func TestNF4BytesMatchBitsandbytes(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer staged.Free()
-				dev.QuantizeNF4(w, staged)
+				dev.Quantize4(w, staged)
 				packed, _ := d.set.Tensor(c + ".packed")
 				if got := compute.Download[uint8](dev, w.Data); !bytes.Equal(got, packed.Data) {
 					t.Errorf("codes differ: %x…, want %x…", got[:8], packed.Data[:8])
 				}
 				if double {
 					codes, _ := d.set.Tensor(c + ".double.absmax")
-					if got := compute.Download[uint8](dev, w.NF4.Codes); !bytes.Equal(got, codes.Data) {
+					if got := compute.Download[uint8](dev, w.Quant.Codes); !bytes.Equal(got, codes.Data) {
 						t.Errorf("scale codes %v, want %v", got, codes.Data)
 					}
 					return
 				}
-				if got := compute.Download[float32](dev, w.NF4.Absmax); !slices.Equal(got, d.floats(t, c+".absmax")) {
+				if got := compute.Download[float32](dev, w.Quant.Absmax); !slices.Equal(got, d.floats(t, c+".absmax")) {
 					t.Errorf("absmax differs")
 				}
 				wide, err := dev.Alloc(compute.F32, staged.Len())
@@ -51,7 +51,7 @@ func TestNF4BytesMatchBitsandbytes(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer wide.Free()
-				dev.DequantizeNF4(wide, w)
+				dev.Dequantize4(wide, w)
 				if got := compute.Download[float32](dev, wide); !slices.Equal(got, d.floats(t, c+".dequantized")) {
 					t.Errorf("dequantised values differ: off by %g", worst(got, d.floats(t, c+".dequantized")))
 				}

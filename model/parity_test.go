@@ -245,8 +245,8 @@ func TestGreedyMatchesTransformers(t *testing.T) {
 
 func TestScoresMatchPEFTAndBitsandbytes(t *testing.T) {
 	dev := openDevice(t)
-	nf4 := LoadOptions{NF4: true}
-	double := LoadOptions{NF4: true, DoubleQuant: true}
+	nf4 := LoadOptions{Quant4: true}
+	double := LoadOptions{Quant4: true, DoubleQuant: true}
 	for _, name := range []string{"llama-gqa", "llama-bias-tied"} {
 		d := openDump(t, name+"/dump/scores.safetensors")
 		in, scored := openDump(t, name+"/dump/forward.safetensors").batch(t)

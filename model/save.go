@@ -17,7 +17,7 @@ const shardBytes = 5_000_000_000 // as transformers' default
 // Save writes config.json and the base's weights in Hugging Face layout, as they are held; a base in 4 bits has none to
 // write. Tokenizer files are the caller's to copy. Each file is whole or not there.
 func (m *Model) Save(dir string) error {
-	if m.options.NF4 {
+	if m.options.Quant4 {
 		return errors.New("save model: it is held in 4 bits; save the adapter, or merge")
 	}
 	return m.save(dir, m.sources(false))
@@ -51,7 +51,7 @@ func (m *Model) save(dir string, sources []safetensors.Source) error {
 
 // savedDType is the type in which matrices are written: as held, and what was stored for those in 4 bits.
 func (m *Model) savedDType() compute.DType {
-	if !m.options.NF4 {
+	if !m.options.Quant4 {
 		return m.embed.Table.DType()
 	}
 	for _, t := range []compute.DType{compute.BF16, compute.F16} {
@@ -79,7 +79,7 @@ func (m *Model) sources(merged bool) []safetensors.Source {
 			shape[j] = int64(n)
 		}
 		dtype := t.weight.Data.DType()
-		if t.weight.NF4 != nil {
+		if t.weight.Quant != nil {
 			dtype = m.savedDType()
 		}
 		sources[i] = safetensors.Source{Name: t.name, DType: fileType(dtype), Shape: shape, Data: func() ([]byte, error) {
@@ -102,7 +102,7 @@ func fileType(t compute.DType) safetensors.DType {
 // tensorBytes downloads a tensor, through float32 where it is merged or held in 4 bits.
 func (m *Model) tensorBytes(t tensor, dtype compute.DType, merged bool) ([]byte, error) {
 	pair := m.pairOf(t)
-	if t.weight.NF4 == nil && (!merged || pair == nil) {
+	if t.weight.Quant == nil && (!merged || pair == nil) {
 		out := make([]byte, compute.ByteLen(t.weight.Data))
 		m.dev.Download(out, t.weight.Data)
 		return out, m.dev.Sync()
@@ -112,8 +112,8 @@ func (m *Model) tensorBytes(t tensor, dtype compute.DType, merged bool) ([]byte,
 		return nil, fmt.Errorf("merge %s: %w", t.name, err)
 	}
 	defer w.Free()
-	if t.weight.NF4 != nil {
-		m.dev.DequantizeNF4(w, t.weight)
+	if t.weight.Quant != nil {
+		m.dev.Dequantize4(w, t.weight)
 	} else {
 		m.dev.Cast(w, t.weight.Data)
 	}

@@ -83,7 +83,7 @@ func TestSaveKeepsBFloat16(t *testing.T) {
 			t.Errorf("%s changed", name)
 		}
 	}
-	if err := loadModel(t, m.dev, "llama-gqa", LoadOptions{NF4: true}).Save(t.TempDir()); !saysAll(err, "4 bits") {
+	if err := loadModel(t, m.dev, "llama-gqa", LoadOptions{Quant4: true}).Save(t.TempDir()); !saysAll(err, "4 bits") {
 		t.Errorf("saving 4 bits: %v", err)
 	}
 }

@@ -85,8 +85,8 @@ func TestGradientsMatchPEFT(t *testing.T) {
 	}{
 		{"llama-gqa/train-lora", "lora-random", LoadOptions{}},
 		{"llama-gqa/train-lora-qv-rslora", "lora-qv-rslora-random", LoadOptions{}},
-		{"llama-gqa/train-qlora", "lora-random", LoadOptions{NF4: true, DoubleQuant: true}},
-		{"llama-gqa/train-qlora-single", "lora-random", LoadOptions{NF4: true}},
+		{"llama-gqa/train-qlora", "lora-random", LoadOptions{Quant4: true, DoubleQuant: true}},
+		{"llama-gqa/train-qlora-single", "lora-random", LoadOptions{Quant4: true}},
 		{"llama-gqa/train-full", "", LoadOptions{}},
 		{"llama-bias-tied/train-lora", "lora-random", LoadOptions{}},
 	} {

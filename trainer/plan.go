@@ -208,7 +208,7 @@ func estimateSeconds(p Plan, c Config, flops float64) float64 {
 // loadOptions says how weights are held, and notes what this device does otherwise than asked.
 func (r *Run) loadOptions(device compute.Info) model.LoadOptions {
 	c := r.config
-	o := model.LoadOptions{NF4: c.LoadIn4bit, DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
+	o := model.LoadOptions{Quant4: c.LoadIn4bit, DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
 	native := false
 	for _, t := range device.MatMul {
 		native = native || t == compute.BF16

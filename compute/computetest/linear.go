@@ -49,13 +49,13 @@ func (b *bench) weight(kind string, out, in int) (compute.Weight, []float64) {
 		w.Data, x = b.halves(compute.F16, x)
 	default:
 		var err error
-		if w, err = compute.NewNF4(b.Device, out, in, kind == "nf4 double"); err != nil {
+		if w, err = compute.NewQuant4(b.Device, out, in, compute.NF4, kind == "nf4 double"); err != nil {
 			b.Fatal(err)
 		}
 		b.buffers = append(b.buffers, w.Buffers()...)
 		src := b.put(x)
-		b.QuantizeNF4(w, src)
-		b.DequantizeNF4(src, w)
+		b.Quantize4(w, src)
+		b.Dequantize4(src, w)
 		x = b.get(src)
 	}
 	return w, x
@@ -157,15 +157,15 @@ func quantised(b *bench) {
 func (b *bench) nf4(out, in int, double bool) {
 	n := out * in
 	x := nf4Inputs(singles(b.normal(n)))
-	w, err := compute.NewNF4(b.Device, out, in, double)
+	w, err := compute.NewQuant4(b.Device, out, in, compute.NF4, double)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.buffers = append(b.buffers, w.Buffers()...)
 	src := b.zeros(n)
 	compute.Upload(b.Device, src, x)
-	b.QuantizeNF4(w, src)
-	scales := make([]float32, compute.NF4Blocks(out, in))
+	b.Quantize4(w, src)
+	scales := make([]float32, compute.QuantBlocks(out, in))
 	for i := range scales {
 		block := x[i*64 : min(i*64+64, n)]
 		for _, v := range block {
@@ -188,20 +188,20 @@ func (b *bench) nf4(out, in int, double bool) {
 	if double {
 		scales = b.nested(w, scales)
 	} else {
-		b.equal("Absmax", compute.Download[float32](b.Device, w.NF4.Absmax), scales)
+		b.equal("Absmax", compute.Download[float32](b.Device, w.Quant.Absmax), scales)
 	}
 	want := make([]float32, n)
 	for i := range want {
 		want[i] = compute.NF4Code[got[i/2]>>(4*(1-i%2))&15] * scales[i/64]
 	}
-	b.DequantizeNF4(src, w)
+	b.Dequantize4(src, w)
 	b.equal("dequantised", compute.Download[float32](b.Device, src), want)
 }
 
 // nested checks the second level (where all scales are equal, any code stands for the offset) and returns the scales that it stands for: code·nested, rounded, plus offset.
 func (b *bench) nested(w compute.Weight, scales []float32) []float32 {
-	codes, offset := compute.Download[uint8](b.Device, w.NF4.Codes), compute.Download[float32](b.Device, w.NF4.Offset)[0]
-	nested, values := compute.Download[float32](b.Device, w.NF4.Nested), compute.Download[float32](b.Device, w.NF4.Map)
+	codes, offset := compute.Download[uint8](b.Device, w.Quant.Codes), compute.Download[float32](b.Device, w.Quant.Offset)[0]
+	nested, values := compute.Download[float32](b.Device, w.Quant.Nested), compute.Download[float32](b.Device, w.Quant.Map)
 	mean := 0.0
 	for _, s := range scales {
 		mean += float64(s) / float64(len(scales))

@@ -21,7 +21,7 @@ func operand(p unsafe.Pointer, cols int, transposed bool) C.lathe_matrix {
 // weight is W [Out,In] of any type as an operand, or Wᵀ.
 func (c *check) weight(w compute.Weight, transposed bool) C.lathe_matrix {
 	m := operand(nil, w.In, transposed)
-	if w.NF4 == nil {
+	if w.Quant == nil {
 		m.data = c.float("W", w.Data, w.Out, w.In)
 		if c.ok {
 			m._type = C.int(w.Data.DType())
@@ -35,7 +35,7 @@ func (c *check) weight(w compute.Weight, transposed bool) C.lathe_matrix {
 
 // nf4 is the codes and the scales of a 4-bit weight.
 func (c *check) nf4(w compute.Weight) (data unsafe.Pointer, scales C.lathe_nf4) {
-	q := w.NF4
+	q := w.Quant
 	c.want(w.Out >= 0 && w.In >= 0, "W is [%d,%d]", w.Out, w.In)
 	c.want(q.Block >= 32 && q.Block&(q.Block-1) == 0, "NF4 blocks of %d elements: want a power of two from 32 on", q.Block)
 	if !c.ok {

@@ -74,13 +74,13 @@ func newWeight(t testing.TB, d *Device, kind string, out, in int, values []float
 		d.Cast(m.Data, full)
 		d.Cast(full, m.Data)
 	default:
-		w, err := compute.NewNF4(d, out, in, kind != "nf4")
+		w, err := compute.NewQuant4(d, out, in, compute.NF4, kind != "nf4")
 		if err != nil {
 			t.Fatal(err)
 		}
 		m.Weight = w
-		d.QuantizeNF4(w, full)
-		d.DequantizeNF4(full, w)
+		d.Quantize4(w, full)
+		d.Dequantize4(full, w)
 	}
 	m.values = compute.Download[float32](d, full)
 	return m
@@ -349,8 +349,8 @@ func TestLinearRefusesWhatDoesNotFit(t *testing.T) {
 		"negative rows":   func(a *compute.Linear) { a.N = -1 },
 		"width":           func(a *compute.Linear) { a.W.In = 4 },
 		"no weight":       func(a *compute.Linear) { a.W.Data = nil },
-		"no scales":       func(a *compute.Linear) { a.W.NF4 = &compute.NF4{Block: 64} },
-		"odd block":       func(a *compute.Linear) { a.W.NF4 = &compute.NF4{Block: 48} },
+		"no scales":       func(a *compute.Linear) { a.W.Quant = &compute.Quant4{Block: 64} },
+		"odd block":       func(a *compute.Linear) { a.W.Quant = &compute.Quant4{Block: 48} },
 		"bias":            func(a *compute.Linear) { a.Bias = x },
 		"rank":            func(a *compute.Linear) { a.LowRank = &compute.LowRank{R: 2, U: x, V: y} },
 		"negative rank":   func(a *compute.Linear) { a.LowRank = &compute.LowRank{R: -2, U: x, V: y} },

@@ -7,11 +7,11 @@ import (
 	"lathe/compute"
 )
 
-// QuantizeNF4 writes src [Out,In] (F32, BF16 or F16) as the 4-bit weight dst, with bitsandbytes' bytes: codes, scales, and
-// where dst is double quantised the 8-bit scales, whose map dst.NF4.Map must already hold (compute.NewNF4 sees to it).
-func (d *Device) QuantizeNF4(dst compute.Weight, src compute.Buffer) {
-	c := d.begin("QuantizeNF4")
-	c.want(dst.NF4 != nil, "the weight has no NF4 scales")
+// Quantize4 writes src [Out,In] (F32, BF16 or F16) as the 4-bit weight dst, with bitsandbytes' bytes: codes, scales, and
+// where dst is double quantised the 8-bit scales, whose map dst.Quant.Map must already hold (compute.NewNF4 sees to it).
+func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
+	c := d.begin("Quantize4")
+	c.want(dst.Quant != nil, "the weight has no NF4 scales")
 	if !c.ok {
 		return
 	}
@@ -26,7 +26,7 @@ func (d *Device) QuantizeNF4(dst compute.Weight, src compute.Buffer) {
 		C.lathe_nf4_quantize((*C.uint8_t)(data), scales.absmax, &from, C.int64_t(n), scales.block)
 		return
 	}
-	blocks := dst.NF4.Codes.Len()
+	blocks := dst.Quant.Codes.Len()
 	space := d.workspace(c.op, slotTask, quantizeBytes(dst))
 	if space == nil {
 		return
@@ -36,17 +36,17 @@ func (d *Device) QuantizeNF4(dst compute.Weight, src compute.Buffer) {
 	C.lathe_nf4_nest(scales.codes, scales.nested, scales.offset, scales._map, absmax, C.int64_t(blocks))
 }
 
-// quantizeBytes is the workspace of QuantizeNF4: the scales before they are quantised themselves.
+// quantizeBytes is the workspace of Quantize4: the scales before they are quantised themselves.
 func quantizeBytes(w compute.Weight) int64 {
-	if w.NF4 == nil || w.NF4.Codes == nil {
+	if w.Quant == nil || w.Quant.Codes == nil {
 		return 0
 	}
-	return 4 * int64(w.NF4.Codes.Len())
+	return 4 * int64(w.Quant.Codes.Len())
 }
 
-// DequantizeNF4 writes a 4-bit weight (or one of any other type) as dst, F32 [Out,In]: code book times scale, rounded once.
-func (d *Device) DequantizeNF4(dst compute.Buffer, src compute.Weight) {
-	c := d.begin("DequantizeNF4")
+// Dequantize4 writes a 4-bit weight (or one of any other type) as dst, F32 [Out,In]: code book times scale, rounded once.
+func (d *Device) Dequantize4(dst compute.Buffer, src compute.Weight) {
+	c := d.begin("Dequantize4")
 	m, to := c.weight(src, false), c.f32("dst", dst, src.Out, src.In)
 	if c.ok && src.Out*src.In > 0 {
 		C.lathe_widen(to, &m, C.int64_t(src.Out*src.In))

@@ -88,29 +88,29 @@ func TestNF4IsBitsandbytes(t *testing.T) {
 				}
 				d.Upload(src, weight.Data)
 				for _, double := range []bool{false, true} {
-					w, err := compute.NewNF4(d, out, in, double)
+					w, err := compute.NewQuant4(d, out, in, compute.NF4, double)
 					if err != nil {
 						t.Fatal(err)
 					}
-					d.QuantizeNF4(w, src)
+					d.Quantize4(w, src)
 					f.equalBytes(name+".packed", d, w.Data)
 					if double {
-						f.equalBytes(name+".double.absmax", d, w.NF4.Codes)
-						f.equalBytes(name+".double.nested_absmax", d, w.NF4.Nested)
-						f.equalBytes(name+".double.nested_offset", d, w.NF4.Offset)
+						f.equalBytes(name+".double.absmax", d, w.Quant.Codes)
+						f.equalBytes(name+".double.nested_absmax", d, w.Quant.Nested)
+						f.equalBytes(name+".double.nested_offset", d, w.Quant.Offset)
 						f.equalScales(name+".double.absmax_dequantized", d, w)
 						continue
 					}
-					f.equalBytes(name+".absmax", d, w.NF4.Absmax)
+					f.equalBytes(name+".absmax", d, w.Quant.Absmax)
 					full, err := d.Alloc(compute.F32, out*in)
 					if err != nil {
 						t.Fatal(err)
 					}
-					d.DequantizeNF4(full, w)
+					d.Dequantize4(full, w)
 					f.equalByHand(name, d, full)
 					// Where blocks cross rows, bitsandbytes' CPU kernel (not its CUDA kernel, nor its default one) scales the
 					// whole piece of a row by the block that the piece starts in, against its own quantiser: not followed.
-					if in%compute.NF4Block == 0 || out*in <= 2*compute.NF4Block {
+					if in%compute.QuantBlock == 0 || out*in <= 2*compute.QuantBlock {
 						f.equalValues(name+".dequantized", d, full)
 					}
 				}
@@ -142,7 +142,7 @@ func (f dump) equalByHand(name string, d *Device, b compute.Buffer) {
 		if i%2 == 1 {
 			code = codes[i/2] & 15
 		}
-		if want := compute.NF4Code[code] * absmax[i/compute.NF4Block]; x != want {
+		if want := compute.NF4Code[code] * absmax[i/compute.QuantBlock]; x != want {
 			f.t.Fatalf("%s[%d] decodes to %g, want %g", name, i, x, want)
 		}
 	}
@@ -160,10 +160,10 @@ func (f dump) equalScales(name string, d *Device, w compute.Weight) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	d.DequantizeNF4(full, w)
+	d.Dequantize4(full, w)
 	got := compute.Download[float32](d, full)
 	for b, want := range f.floats(name) {
-		if x := got[b*compute.NF4Block]; x != want {
+		if x := got[b*compute.QuantBlock]; x != want {
 			f.t.Fatalf("%s[%d] is %g, want %g", name, b, x, want)
 		}
 	}
@@ -197,20 +197,20 @@ func TestNF4RoundTrip(t *testing.T) {
 
 func TestQuantizeNF4RefusesWhatDoesNotFit(t *testing.T) {
 	d := open(t, "", 0)
-	w, err := compute.NewNF4(d, 4, 64, true)
+	w, err := compute.NewQuant4(d, 4, 64, compute.NF4, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, right := upload(t, d, make([]float32, 255)), upload(t, d, make([]float32, 256))
-	d.QuantizeNF4(w, short)
+	d.Quantize4(w, short)
 	if d.Sync() == nil {
 		t.Error("a source that is too short is taken")
 	}
-	d.QuantizeNF4(compute.Weight{Out: 4, In: 64, Data: right}, right)
+	d.Quantize4(compute.Weight{Out: 4, In: 64, Data: right}, right)
 	if d.Sync() == nil {
 		t.Error("a weight without scales is taken")
 	}
-	d.QuantizeNF4(w, right)
+	d.Quantize4(w, right)
 	if err := d.Sync(); err != nil {
 		t.Error(err)
 	}

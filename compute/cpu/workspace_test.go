@@ -68,13 +68,13 @@ var workspaceCases = map[string]func(d *cpu.Device, zeros func(n int) compute.Bu
 		return loss(d, zeros, start, 30, 500, 24)
 	},
 	"quantise": func(d *cpu.Device, zeros func(n int) compute.Buffer, start func()) any {
-		w, err := compute.NewNF4(d, 96, 160, true)
+		w, err := compute.NewQuant4(d, 96, 160, compute.NF4, true)
 		if err != nil {
 			panic(err)
 		}
 		src := zeros(96 * 160)
 		start()
-		d.QuantizeNF4(w, src)
+		d.Quantize4(w, src)
 		return w
 	},
 }

@@ -82,7 +82,7 @@ func inspect(f *model.Files, workspace compute.WorkspaceRule) (inspection, error
 	for method, o := range map[trainer.Method]model.PlanOptions{
 		trainer.MethodFull:  {Full: true},
 		trainer.MethodLoRA:  {LoRA: lora, Load: model.LoadOptions{KeepDType: true}},
-		trainer.MethodQLoRA: {LoRA: lora, Load: model.LoadOptions{NF4: true, DoubleQuant: true, KeepDType: true}},
+		trainer.MethodQLoRA: {LoRA: lora, Load: model.LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true}},
 	} {
 		o.MaxTokens, o.MaxSeqs, o.MaxLen = in.BatchTokens, 1, in.BatchTokens
 		o.Load.Compute, o.Workspace = compute.F32, workspace

@@ -46,7 +46,7 @@ func (f *modelFlags) load(e *env) (*loaded, error) {
 	}
 	l := &loaded{dev: dev, files: files}
 	bar := newProgress(e.stderr)
-	l.model, err = model.Load(dev, files, model.LoadOptions{NF4: f.in4bit, DoubleQuant: f.doubleQuant, KeepDType: true}, func(done, total int64) {
+	l.model, err = model.Load(dev, files, model.LoadOptions{Quant4: f.in4bit, DoubleQuant: f.doubleQuant, KeepDType: true}, func(done, total int64) {
 		bar.set("loading", done>>20, total>>20, "MiB")
 	})
 	bar.clear()
