@@ -71,6 +71,23 @@ func (m *Model) MergedTensors() ([]safetensors.Source, error) {
 	return m.sources(true), nil
 }
 
+// MergedTensorsAs is MergedTensors in the types that dtype names, tensor by tensor; each is rounded once, after it was merged.
+func (m *Model) MergedTensorsAs(dtype func(name string) compute.DType) ([]safetensors.Source, error) {
+	sources, err := m.MergedTensors()
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range m.tensors {
+		as := dtype(t.name)
+		if sources[i].DType == fileType(as) {
+			continue
+		}
+		sources[i].DType = fileType(as)
+		sources[i].Data = func() ([]byte, error) { return m.tensorBytes(t, as, true) }
+	}
+	return sources, nil
+}
+
 func (m *Model) sources(merged bool) []safetensors.Source {
 	sources := make([]safetensors.Source, len(m.tensors))
 	for i, t := range m.tensors {
@@ -102,7 +119,7 @@ func fileType(t compute.DType) safetensors.DType {
 // tensorBytes downloads a tensor, through float32 where it is merged or held in 4 bits.
 func (m *Model) tensorBytes(t tensor, dtype compute.DType, merged bool) ([]byte, error) {
 	pair := m.pairOf(t)
-	if t.weight.Quant == nil && (!merged || pair == nil) {
+	if t.weight.Quant == nil && (!merged || pair == nil) && t.weight.Data.DType() == dtype {
 		out := make([]byte, compute.ByteLen(t.weight.Data))
 		m.dev.Download(out, t.weight.Data)
 		return out, m.dev.Sync()
