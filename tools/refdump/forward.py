@@ -6,15 +6,17 @@ import torch
 
 from files import write_json, write_tensors
 
-LENGTHS = (7, 33, 48)
-NEW = 32
+NEW = 64
+DISTINCT = 8  # ids in a greedy continuation
+KEPT = ("embed_tokens", "embed_in", "word_embeddings", "self_attn", "attention", "self_attention", "mlp", "norm",
+        "final_layer_norm", "ln_f")  # modules whose outputs activations.safetensors holds
 GAP = 5e-3  # least gap between the best and the second logit in greedy generation
 
 
-def sequences(vocab: int, seed: int = 7):
+def sequences(vocab: int, lengths=(7, 33, 48), seed: int = 7):
     """Three ragged sequences and their labels: random ids, a masked prompt, a masked hole, nothing masked."""
     g = torch.Generator().manual_seed(seed)
-    ids = [torch.randint(5, vocab, (n,), generator=g) for n in LENGTHS]
+    ids = [torch.randint(5, vocab, (n,), generator=g) for n in lengths]
     labels = [x.clone() for x in ids]
     labels[0][:3] = -100
     labels[1][10:17] = -100
@@ -51,7 +53,7 @@ def padded(model, ids, labels=None):
 
 @torch.no_grad()
 def greedy(model, prompt):
-    """(32 ids, the smallest gap between the best and the second logit): no cache, the end token does not stop it."""
+    """(64 ids, the smallest gap between the best and the second logit): no cache, the end token does not stop it."""
     ids, margin = prompt.clone(), float("inf")
     for _ in range(NEW):
         top = model(ids[None]).logits[0, -1].topk(2)
@@ -64,19 +66,42 @@ def greedy(model, prompt):
 
 
 def clear_prompt(model, ids):
-    """The shortest start of ids (5 tokens or more) whose greedy continuation has no near-tie: no rounding decides it."""
-    for n in range(5, len(ids)):
+    """The shortest start of ids (5 tokens or more) whose greedy continuation has no near-tie (no rounding decides it) and
+    is more than a loop of a few ids."""
+    for n in range(5, min(len(ids), 49)):
         new, margin = greedy(model, ids[:n])
-        if margin > GAP:
+        if margin > GAP and len(new.unique()) >= DISTINCT:
             return ids[:n], new, margin
     raise ValueError("no prompt without a near-tie: change the seed")
 
 
-def rope_tables(model):
-    """inv_freq [head_dim/2] and cos, sin [64, head_dim] of positions 0..63, as the model multiplies with them."""
-    r = model.model.rotary_emb
-    cos, sin = r(torch.zeros(1), torch.arange(64)[None])
-    return {"inv_freq": r.inv_freq, "cos": cos[0], "sin": sin[0]}
+def rope_tables(model, lengths):
+    """inv_freq [rotary/2] and cos, sin [64, rotary] of positions 0..63, as the model multiplies with them.
+
+    Dynamic scaling: `long.` those of the longest sequence, cos and sin [n, rotary]. Two bases: by layer type,
+    `full_attention.` and `sliding_attention.`. Alibi: nothing.
+    """
+    if getattr(model.config, "alibi", False):
+        return {}
+    r = model.base_model.rotary_emb
+    params, x = model.config.rope_parameters, torch.zeros(1)
+    if "full_attention" in params:
+        out = {}
+        for kind in params:
+            cos, sin = r(x, torch.arange(64)[None], kind)
+            out |= {f"{kind}.inv_freq": getattr(r, f"{kind}_inv_freq"), f"{kind}.cos": cos[0], f"{kind}.sin": sin[0]}
+        return out
+    cos, sin = r(x, torch.arange(64)[None])
+    out = {"inv_freq": r.inv_freq.clone(), "cos": cos[0], "sin": sin[0]}
+    if params["rope_type"] == "dynamic":
+        cos, sin = r(x, torch.arange(max(lengths))[None])
+        out |= {"long.inv_freq": r.inv_freq.clone(), "long.cos": cos[0], "long.sin": sin[0]}
+        r(x, torch.arange(5)[None])  # back to the short base
+    return out
+
+
+def dynamic(model) -> bool:
+    return (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic"
 
 
 @torch.no_grad()
@@ -85,7 +110,7 @@ def activations(model, ids) -> dict[str, torch.Tensor]:
     kept, hooks = {}, []
     for name, module in model.named_modules():
         last = name.split(".")[-1]
-        if last.isdigit() or last in ("embed_tokens", "self_attn", "mlp", "norm"):
+        if last.isdigit() or last in KEPT:
             def keep(_, __, output, name=name):
                 kept[name] = (output[0] if isinstance(output, tuple) else output)[0]
             hooks.append(module.register_forward_hook(keep))
@@ -95,10 +120,10 @@ def activations(model, ids) -> dict[str, torch.Tensor]:
     return kept
 
 
-def dump(model, out: Path) -> dict:
+def dump(model, out: Path, lengths) -> dict:
     """Writes out/forward.safetensors, forward.json, rope.safetensors and activations.safetensors; returns the noise it
     measured."""
-    ids, labels = sequences(model.config.vocab_size)
+    ids, labels = sequences(model.config.vocab_size, lengths)
     model.generation_config.eos_token_id = None
     logits = logits_alone(model, ids)
     loss, pad_logits = padded(model, ids, labels)
@@ -107,8 +132,12 @@ def dump(model, out: Path) -> dict:
     alone = -lp[keep].mean()
     prompt, new, margin = clear_prompt(model, ids[-1])
 
-    noise = {"padded_batch": float((next_logprobs(pad_logits, ids) - lp).abs().max()),
-             "loss_padded_vs_alone": float((loss - alone).abs())}
+    noise = {}
+    if dynamic(model):  # its angles depend on the longest sequence of the batch: each alone
+        loss = alone
+    else:
+        noise = {"padded_batch": float((next_logprobs(pad_logits, ids) - lp).abs().max()),
+                 "loss_padded_vs_alone": float((loss - alone).abs())}
     if not getattr(model, "is_quantized", False):
         wide = next_logprobs(logits_alone(model.double(), ids), ids)
         noise["float64"] = float((wide - lp).abs().max())
@@ -116,13 +145,14 @@ def dump(model, out: Path) -> dict:
     assert max(noise.values()) < 2e-5, noise
 
     write_tensors(out / "forward.safetensors", {
-        "input_ids": torch.cat(ids), "labels": torch.cat(labels), "lengths": torch.tensor(LENGTHS),
+        "input_ids": torch.cat(ids), "labels": torch.cat(labels), "lengths": torch.tensor(lengths),
         "logits": logits, "logprobs": lp, "loss": loss, "prompt": prompt, "generated": new})
     write_json(out / "forward.json", {
         "sequences": [{"ids": x.tolist(), "labels": y.tolist()} for x, y in zip(ids, labels)],
         "trained_tokens": int(keep.sum()), "loss": float(loss), "logits_std": float(logits.std()),
         "prompt_ids": prompt.tolist(), "generated_ids": new.tolist(), "smallest_top2_gap": margin,
         "noise": noise})
-    write_tensors(out / "rope.safetensors", rope_tables(model))
+    if tables := rope_tables(model, lengths):
+        write_tensors(out / "rope.safetensors", tables)
     write_tensors(out / "activations.safetensors", activations(model, ids[0]))
     return noise

@@ -35,7 +35,8 @@ import tiny_tokenizer  # noqa: E402
 import training  # noqa: E402
 from adapters import ADAPTERS  # noqa: E402
 from files import fresh, write_json, write_jsonl, write_tensors  # noqa: E402
-from variants import VARIANTS, Variant, build, config_v4  # noqa: E402
+from config_v4 import config_v4
+from variants import VARIANTS, Variant, build  # noqa: E402
 
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors", "numpy"]
 ADAPTED = ["llama-gqa", "llama-bias-tied"]  # models with adapters
@@ -64,17 +65,17 @@ def main() -> None:
 
 # Models ------------------------------------------------------------------------------------------------------------
 
-def quantization(double: bool) -> BitsAndBytesConfig:
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double,
+def quantization(double: bool, kind: str) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=double,
                               bnb_4bit_compute_dtype=torch.float32)
 
 
-def load(folder: Path, double: bool | None = None):
-    """The model of a folder in float32; with double not None its linears (all but lm_head) in NF4.
+def load(folder: Path, double: bool | None = None, kind: str = "nf4"):
+    """The model of a folder in float32; with double not None its linears (all but lm_head) in 4 bits of that kind.
 
     Without support_avx512bf16_for_cpu=False bitsandbytes multiplies in bfloat16 on CPUs that have it.
     """
-    kw = {} if double is None else {"quantization_config": quantization(double)}
+    kw = {} if double is None else {"quantization_config": quantization(double, kind)}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **kw).eval()
     for m in model.modules():
         if isinstance(m, bnb.nn.Linear4bit):
@@ -86,10 +87,10 @@ def save_weights(v: Variant, folder: Path) -> None:
     model = build(v)
     if v.bf16:
         model = model.to(torch.bfloat16)
-    if v.nf4:
+    if v.quant:
         with tempfile.TemporaryDirectory() as tmp:
             model.save_pretrained(tmp)
-            model = load(Path(tmp), double=True)
+            model = load(Path(tmp), double=v.quant[1], kind=v.quant[0])
     model.save_pretrained(folder, max_shard_size=v.shard_size)
     for f in folder.glob("*.safetensors"):
         f.chmod(0o644)
@@ -103,7 +104,7 @@ def dump_model(v: Variant, root: Path) -> None:
     if v.config_v4:
         replaced = v.config_v4 == "replace"
         write_json(folder / "config.json" if replaced else folder / "dump" / "config.v4.json", config_v4(config))
-    noise = forward.dump(load(folder), folder / "dump")
+    noise = forward.dump(load(folder), folder / "dump", v.lengths)
     print(f"{v.name}: {noise}", flush=True)
     same_as_parent(v, root)
     if v.config_v4 == "beside":
@@ -119,7 +120,7 @@ def dump_model(v: Variant, root: Path) -> None:
 
 def same_as_parent(v: Variant, root: Path) -> None:
     """A folder that stores another's weights in another layout must give the same bits."""
-    if v.weights_of and not v.bf16 and not v.nf4:
+    if v.weights_of and not v.bf16 and not v.quant:
         same = [(root / n / "dump" / "forward.safetensors").read_bytes() for n in (v.name, v.weights_of)]
         assert same[0] == same[1], f"{v.name} differs from {v.weights_of}"
 
