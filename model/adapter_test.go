@@ -70,6 +70,14 @@ func sameTensors(t *testing.T, a, b string) {
 	}
 }
 
+func parseLoRA(data []byte) (LoRAConfig, error) {
+	k, err := parseKeys(AdapterConfigFile, data)
+	if err != nil {
+		return LoRAConfig{}, err
+	}
+	return parseLoRAConfig(k)
+}
+
 // As PEFT: r, alpha and layers by module path.
 func TestAdapterShapes(t *testing.T) {
 	m := randomModel(t, openDevice(t), LoadOptions{})
@@ -90,11 +98,11 @@ func TestAdapterShapes(t *testing.T) {
 		},
 		{`"layers_to_transform":1,"layers_pattern":"layers"`, []string{"1.self_attn.q_proj 8 2", "1.self_attn.v_proj 8 2"}},
 	} {
-		config, err := parseLoRAConfig([]byte(`{"peft_type":"LORA","r":8,"lora_alpha":16,` + c.config + `}`))
+		config, err := parseLoRA([]byte(`{"peft_type":"LORA","r":8,"lora_alpha":16,` + c.config + `}`))
 		if err != nil {
 			t.Fatal(c.config, err)
 		}
-		a, err := NewLoRA(m, config, 1)
+		a, err := NewAdapter(m, config, 1)
 		if err != nil {
 			if c.want != nil || !saysAll(err, "target_modules", "nothing matches", "q_proj") {
 				t.Errorf("%s: %v", c.config, err)
@@ -102,10 +110,10 @@ func TestAdapterShapes(t *testing.T) {
 			continue
 		}
 		var got []string
-		for layer, pairs := range a.pairs {
-			for s, p := range pairs {
-				if p != nil {
-					got = append(got, fmt.Sprintf("%d.%s %d %.7g", layer, llamaNames.modules[s], p.R, p.Scale))
+		for layer, linears := range a.method.(*lora).linear {
+			for s, l := range linears {
+				if l != nil {
+					got = append(got, fmt.Sprintf("%d.%s %d %.7g", layer, llamaNames.modules[s], l.LoRA.R, l.LoRA.Scale))
 				}
 			}
 		}
@@ -144,16 +152,16 @@ func TestBadAdapterConfigs(t *testing.T) {
 		{`"layers_pattern":"blocks"`, []string{"layers_pattern"}},
 		{`"layers_to_transform":[0],"layers_pattern":["blocks"]`, []string{"layers_pattern", "blocks"}},
 	} {
-		config, err := parseLoRAConfig([]byte(`{"peft_type":"LORA",` + c.config + `}`))
+		config, err := parseLoRA([]byte(`{"peft_type":"LORA",` + c.config + `}`))
 		if err == nil {
-			_, err = NewLoRA(m, config, 1)
+			_, err = NewAdapter(m, config, 1)
 		}
 		if !saysAll(err, c.says...) {
 			t.Errorf("%s: %v, want %q in it", c.config, err, c.says)
 		}
 	}
 	for _, bad := range []string{``, `[]`, `null`, `{}`, `{"peft_type":"PREFIX_TUNING"}`} {
-		if _, err := parseLoRAConfig([]byte(bad)); err == nil {
+		if _, err := ParseAdapterConfig([]byte(bad)); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
@@ -199,13 +207,13 @@ func TestDamagedAdapters(t *testing.T) {
 
 func TestNewLoRAStartsAtTheBase(t *testing.T) {
 	m := randomModel(t, openDevice(t), LoadOptions{})
-	a, err := NewLoRA(m, LoRAConfig{R: 4, Alpha: 8, TargetModules: TargetModules{Regex: AllLinear}}, 5)
+	a, err := NewAdapter(m, LoRAConfig{R: 4, Alpha: 8, TargetModules: TargetModules{Regex: AllLinear}}, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Free()
-	if want := []string{"down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"}; !slices.Equal(a.Config().TargetModules.Names, want) {
-		t.Errorf("all-linear became %q", a.Config().TargetModules)
+	if want := []string{"down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"}; !slices.Equal(a.Config().(LoRAConfig).TargetModules.Names, want) {
+		t.Errorf("all-linear became %q", a.Config())
 	}
 	in := randomInput(11)
 	base, err := m.LogProbs(in)
@@ -231,7 +239,7 @@ func TestNewLoRAStartsAtTheBase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Free()
-	if !slices.Equal(compute.Download[float32](m.dev, c.values), compute.Download[float32](m.dev, a.values)) {
+	if !slices.Equal(compute.Download[float32](m.dev, c.memory), compute.Download[float32](m.dev, a.memory)) {
 		t.Error("the copy differs")
 	}
 }
@@ -271,7 +279,7 @@ func FuzzAdapterConfig(f *testing.F) {
 	}
 	f.Add([]byte(`{"peft_type":"LORA","rank_pattern":{"a":1,"b":2},"layers_to_transform":[1],"layers_pattern":"layers","exclude_modules":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseLoRAConfig(data)
+		c, err := parseLoRA(data)
 		if err != nil {
 			return
 		}
@@ -283,7 +291,7 @@ func FuzzAdapterConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseLoRAConfig(out)
+		again, err := parseLoRA(out)
 		if err != nil {
 			t.Fatalf("does not read what it wrote: %v\n%s", err, out)
 		}

@@ -21,7 +21,7 @@ func benchModel(b *testing.B, o LoadOptions) *Model {
 		b.Fatal(err)
 	}
 	b.Cleanup(m.Free)
-	a, err := NewLoRA(m, LoRAConfig{R: 16, Alpha: 32, TargetModules: TargetModules{Regex: AllLinear}}, 1)
+	a, err := NewAdapter(m, LoRAConfig{R: 16, Alpha: 32, TargetModules: TargetModules{Regex: AllLinear}}, 1)
 	if err != nil {
 		b.Fatal(err)
 	}

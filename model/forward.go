@@ -22,7 +22,7 @@ type pass struct {
 func (p *pass) hidden() *tape.Tensor {
 	t, record, first := p.tape, p.tape.Record, p.firstTrained()
 	t.Record = record && first == 0
-	x := t.Embedding(&p.embed, p.ids, p.n, p.cfg.Hidden)
+	x := t.Embedding(p.embed, p.ids, p.n, p.cfg.Hidden)
 	for i := range p.layers {
 		if record && !t.Record && i == first { // blocks before the first trained one need no backward pass
 			t.Record = true
@@ -34,7 +34,7 @@ func (p *pass) hidden() *tape.Tensor {
 			x = p.block(x, i)
 		}
 	}
-	return t.RMSNorm(x, &p.finalNorm, p.n, p.cfg.Hidden, false)
+	return t.RMSNorm(x, p.finalNorm, p.n, p.cfg.Hidden, false)
 }
 
 // block is x + attention(norm(x)), then x + mlp(norm(x)).

@@ -180,14 +180,6 @@ func (c *LoRAConfig) pairShape(path string, layer int) (rank int, scale float64,
 
 const maxRank = 1 << 14
 
-// ErrLoRA marks a LoRA configuration that no model, or not this one, can have; its text begins with the key.
-var ErrLoRA = errors.New("LoRA configuration")
-
-type loraError struct{ error }
-
-func (e loraError) Unwrap() error      { return e.error }
-func (loraError) Is(target error) bool { return target == ErrLoRA }
-
 func wrapKey(key string, err error) error {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", key, err)
@@ -224,16 +216,9 @@ var neutral = map[string]string{
 	"ensure_weight_tying": "*", "_custom_modules": "*",
 }
 
-// parseLoRAConfig reads adapter_config.json.
-func parseLoRAConfig(data []byte) (LoRAConfig, error) {
+// parseLoRAConfig reads PEFT's adapter_config.json of a LoRA.
+func parseLoRAConfig(k *keys) (LoRAConfig, error) {
 	var c LoRAConfig
-	k, err := parseKeys("adapter_config.json", data)
-	if err != nil {
-		return c, err
-	}
-	if kind := k.text("peft_type", ""); kind != "LORA" {
-		k.fail("peft_type", fmt.Errorf("%q is not supported (LORA)", kind))
-	}
 	c.R = decode(k, "r", 8, "a whole number")
 	c.Alpha = k.number("lora_alpha", 8)
 	c.Dropout = k.number("lora_dropout", 0)
@@ -284,7 +269,7 @@ func (v *oneOrMany[T]) UnmarshalJSON(data []byte) error {
 }
 
 // JSON is adapter_config.json with the keys that every version of PEFT knows, sorted as it sorts them.
-func (c *LoRAConfig) JSON() ([]byte, error) {
+func (c LoRAConfig) JSON() ([]byte, error) {
 	names := slices.Clone(c.TargetModules.Names)
 	slices.Sort(names)
 	fields := map[string]any{

@@ -161,7 +161,7 @@ func (m *Model) Release() { m.work.free() }
 type PlanOptions struct {
 	Load       LoadOptions
 	Stored     compute.DType // type of the weights in the files, for Load.KeepDType
-	LoRA       *LoRAConfig   // or nil
+	Adapter    AdapterConfig // or nil
 	Full       bool          // all weights are trained
 	Checkpoint bool          // gradient checkpointing
 	MaxTokens  int
@@ -212,8 +212,8 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 			dry.Quantize4(t.weight, nil) // as loading will
 		}
 	}
-	if o.LoRA != nil {
-		a, err := newAdapter(m, *o.LoRA)
+	if o.Adapter != nil {
+		a, err := newAdapter(b, o.Adapter)
 		if err != nil {
 			return p, err
 		}
@@ -238,7 +238,7 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 		return p, err
 	}
 	p.Workspace = took()
-	if err := m.ReserveStep(o.MaxTokens, o.MaxSeqs, o.MaxLen, o.LoRA != nil || o.Full, StepOptions{Checkpoint: o.Checkpoint}); err != nil {
+	if err := m.ReserveStep(o.MaxTokens, o.MaxSeqs, o.MaxLen, o.Adapter != nil || o.Full, StepOptions{Checkpoint: o.Checkpoint}); err != nil {
 		return p, err
 	}
 	p.Activations = took()

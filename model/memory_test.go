@@ -27,8 +27,8 @@ func planned(t *testing.T, dev compute.Device, cfg Config, o PlanOptions) *Model
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Free)
-	if o.LoRA != nil {
-		a, err := NewLoRA(m, *o.LoRA, 1)
+	if o.Adapter != nil {
+		a, err := NewAdapter(m, o.Adapter, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,10 +49,10 @@ func TestPlanIsAllOfTheMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not run: ten million parameters take a while, and -short is set")
 	}
-	lora := &LoRAConfig{R: 4, Alpha: 8, TargetModules: TargetModules{Regex: AllLinear}}
+	lora := LoRAConfig{R: 4, Alpha: 8, TargetModules: TargetModules{Regex: AllLinear}}
 	for name, o := range map[string]PlanOptions{
-		"lora":         {LoRA: lora},
-		"qlora":        {LoRA: lora, Load: LoadOptions{Quant4: true, DoubleQuant: true}},
+		"lora":         {Adapter: lora},
+		"qlora":        {Adapter: lora, Load: LoadOptions{Quant4: true, DoubleQuant: true}},
 		"full":         {Full: true},
 		"checkpointed": {Full: true, Checkpoint: true},
 	} {

@@ -26,12 +26,18 @@ type LoadOptions struct {
 // Model is a base with or without an adapter: a view, cheap to make.
 type Model struct {
 	*base
-	layers  []layer // the base's, or with the adapter's additions
-	adapter *Adapter
-	failed  error // of an allocation that Trainable could not make
+	// the base's, or with what the adapter changes
+	embed     *tape.Embedding
+	layers    []layer
+	finalNorm *tape.Norm
+	head      *tape.Linear
+	adapter   *Adapter
+	failed    error // of an allocation that Trainable could not make
 }
 
-func newModel(b *base) *Model { return &Model{base: b, layers: b.layers} }
+func newModel(b *base) *Model {
+	return &Model{base: b, embed: &b.embed, layers: b.layers, finalNorm: &b.finalNorm, head: &b.head}
+}
 
 // Config is the model's configuration.
 func (m *Model) Config() Config { return m.cfg }
@@ -47,21 +53,14 @@ func (m *Model) Adapter() *Adapter { return m.adapter }
 
 // With is a view of the same base with another adapter, or with none (nil). The adapter must have been made for this base.
 func (m *Model) With(a *Adapter) *Model {
+	v := newModel(m.base)
 	if a == nil {
-		return newModel(m.base)
+		return v
 	}
-	layers := make([]layer, len(m.base.layers))
-	for i, l := range m.base.layers {
-		layers[i] = l
-		for s, linear := range l.linear {
-			if a.pairs[i][s] != nil {
-				adapted := *linear
-				adapted.LoRA = a.pairs[i][s]
-				layers[i].linear[s] = &adapted
-			}
-		}
-	}
-	return &Model{base: m.base, layers: layers, adapter: a}
+	v.layers = slices.Clone(v.layers)
+	v.adapter = a
+	a.method.apply(v)
+	return v
 }
 
 // Free gives the base's memory back; all views of it end. Adapters are freed on their own.

@@ -87,7 +87,7 @@ func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in I
 		t.Record, t.Dropout, p.checkpoint, gradScale = true, o.dropout(), o.Checkpoint, o.GradScale
 	}
 	labels := p.upload(in.Labels)
-	loss := t.CrossEntropy(p.hidden(), &p.head, labels, p.n, gradScale)
+	loss := t.CrossEntropy(p.hidden(), p.head, labels, p.n, gradScale)
 	t.Backward()
 	return loss
 }
@@ -128,7 +128,7 @@ func (m *Model) Logits(in Input) ([]float32, error) {
 		return nil, fmt.Errorf("compute logits: %w", err)
 	}
 	defer logits.Free()
-	p.tape.LinearInto(&tape.Tensor{Value: logits}, h, &m.head, p.n)
+	p.tape.LinearInto(&tape.Tensor{Value: logits}, h, m.head, p.n)
 	out := compute.Download[float32](m.dev, logits)
 	w.saved.Release(0)
 	w.scratch.Release(0)

@@ -143,7 +143,7 @@ func randomModel(t testing.TB, dev compute.Device, o LoadOptions) *Model {
 
 func randomLoRA(t testing.TB, m *Model, c LoRAConfig) *Model {
 	t.Helper()
-	a, err := NewLoRA(m, c, 11)
+	a, err := NewAdapter(m, c, 11)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestCheckpointHasWhatOthersRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adapter.Free()
-	if got := adapter.Config(); got.R != c.LoRA.R || got.Alpha != c.LoRA.Alpha || got.Dropout != c.LoRA.Dropout {
+	if got := adapter.Config().(model.LoRAConfig); got.R != c.LoRA.R || got.Alpha != c.LoRA.Alpha || got.Dropout != c.LoRA.Dropout {
 		t.Errorf("adapter_config.json says %+v", got)
 	}
 	h, err := ReadHistory(dir)

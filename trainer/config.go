@@ -16,6 +16,15 @@ const (
 	MethodPrefix  Method = "prefix"  // prefix tuning
 )
 
+// section is the key of run.yaml that holds a method's options.
+func (m Method) section() string {
+	switch m {
+	case MethodAdapter, MethodPrefix:
+		return string(m)
+	}
+	return "lora"
+}
+
 // Strategy says when to evaluate or to save.
 type Strategy string
 

@@ -138,12 +138,11 @@ func (r *Run) forecast(env Environment) error {
 		},
 	}
 	if !options.Full {
-		lora := r.loraConfig()
-		options.LoRA = &lora
+		options.Adapter = r.adapterConfig()
 	}
 	m, err := model.PlanMemory(r.files.Config, options)
-	if errors.Is(err, model.ErrLoRA) {
-		return faultf(0, "lora.%v", err)
+	if errors.Is(err, model.ErrAdapter) {
+		return faultf(0, "%s.%v", r.config.Method.section(), err)
 	}
 	if err != nil {
 		return fmt.Errorf("plan memory: %w", err)

@@ -264,10 +264,10 @@ func (r *Run) loadAdapter() (err error) {
 		}
 		r.adapterNotices()
 	default:
-		r.adapter, err = model.NewLoRA(r.base, r.loraConfig(), uint64(r.config.Seed))
+		r.adapter, err = model.NewAdapter(r.base, r.adapterConfig(), uint64(r.config.Seed))
 	}
 	if err != nil {
-		return fmt.Errorf("lora: %w", err)
+		return fmt.Errorf("%s: %w", r.config.Method.section(), err)
 	}
 	r.model = r.base.With(r.adapter)
 	return nil
@@ -275,7 +275,11 @@ func (r *Run) loadAdapter() (err error) {
 
 // adapterNotices tells where the adapter that training goes on from is not what run.yaml describes: its own shape holds.
 func (r *Run) adapterNotices() {
-	own, want := r.adapter.Config(), r.loraConfig()
+	own, ok := r.adapter.Config().(model.LoRAConfig)
+	if !ok {
+		return
+	}
+	want := r.loraConfig()
 	for _, d := range []struct {
 		key       string
 		own, want any
@@ -285,6 +289,9 @@ func (r *Run) adapterNotices() {
 		}
 	}
 }
+
+// adapterConfig is what run.yaml asks for, in the model's words.
+func (r *Run) adapterConfig() model.AdapterConfig { return r.loraConfig() }
 
 // loraConfig gives PEFT's configuration in the model's words. A single text is "all-linear", one name, or a regular
 // expression, as PEFT reads it.

@@ -78,11 +78,11 @@ func inspect(f *model.Files, workspace compute.WorkspaceRule) (inspection, error
 		Licence: licence(f.Dir), Tokenizer: tokenizerHealth(f.Dir, c.Vocab), Template: templateHealth(f.Dir),
 		Memory: map[trainer.Method]int64{}, BatchTokens: min(1024, max(1, c.ContextLength)),
 	}
-	lora := &model.LoRAConfig{R: 16, Alpha: 32, TargetModules: model.TargetModules{Names: []string{"q_proj", "v_proj"}}}
+	lora := model.LoRAConfig{R: 16, Alpha: 32, TargetModules: model.TargetModules{Names: []string{"q_proj", "v_proj"}}}
 	for method, o := range map[trainer.Method]model.PlanOptions{
 		trainer.MethodFull:  {Full: true},
-		trainer.MethodLoRA:  {LoRA: lora, Load: model.LoadOptions{KeepDType: true}},
-		trainer.MethodQLoRA: {LoRA: lora, Load: model.LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true}},
+		trainer.MethodLoRA:  {Adapter: lora, Load: model.LoadOptions{KeepDType: true}},
+		trainer.MethodQLoRA: {Adapter: lora, Load: model.LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true}},
 	} {
 		o.MaxTokens, o.MaxSeqs, o.MaxLen = in.BatchTokens, 1, in.BatchTokens
 		o.Load.Compute, o.Workspace = compute.F32, workspace
