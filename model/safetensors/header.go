@@ -59,17 +59,18 @@ func parseHeader(file []byte) (*header, error) {
 	return h, nil
 }
 
-// readEntries reads the header's JSON.
+// leastEntry is the length of the shortest text that describes a tensor: no header has more tensors than this says.
+const leastEntry = len(`"":{"dtype":"U8","shape":[],"data_offsets":[0,1]}`)
+
+// readEntries reads the header's JSON. It allocates in proportion to the header, however many tensors that lists.
 func readEntries(raw []byte) ([]entry, map[string]string, error) {
-	var entries []entry
+	entries := make([]entry, 0, min(bytes.Count(raw, []byte(`"data_offsets"`)), len(raw)/leastEntry+1))
 	var metadata map[string]string
-	seen := map[string]bool{}
 	err := eachMember(raw, func(name string, dec *jsontext.Decoder) error {
-		if seen[name] {
-			return fmt.Errorf("header names tensor %q twice", name)
-		}
-		seen[name] = true
 		if name == "__metadata__" {
+			if metadata != nil {
+				return errTwice(name)
+			}
 			var err error
 			metadata, err = readMetadata(dec)
 			return err
@@ -82,8 +83,19 @@ func readEntries(raw []byte) ([]entry, map[string]string, error) {
 		entries = append(entries, e)
 		return nil
 	})
-	return entries, metadata, err
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range entries {
+		if i > 0 && entries[i].Name == entries[i-1].Name {
+			return nil, nil, errTwice(entries[i].Name)
+		}
+	}
+	return entries, metadata, nil
 }
+
+func errTwice(name string) error { return fmt.Errorf("header names tensor %q twice", name) }
 
 func readMetadata(dec *jsontext.Decoder) (map[string]string, error) {
 	m := map[string]string{}
@@ -98,52 +110,61 @@ func readMetadata(dec *jsontext.Decoder) (map[string]string, error) {
 	return m, err
 }
 
+// entryKeys are what describes a tensor.
+var entryKeys = [...]string{"dtype", "shape", "data_offsets"}
+
 // readEntry reads {"dtype": …, "shape": […], "data_offsets": [begin, end]}.
 func readEntry(dec *jsontext.Decoder) (entry, error) {
 	var e entry
-	var offsets []int64
-	seen := map[string]bool{}
-	err := readObject(dec, "its entry", func(key string) error {
-		if seen[key] {
+	var offsets [2]int64
+	var seen [len(entryKeys)]bool
+	err := readObject(dec, "its entry", func(key string) (err error) {
+		at := slices.Index(entryKeys[:], key)
+		if at < 0 {
+			return dec.SkipValue()
+		}
+		if seen[at] {
 			return fmt.Errorf("%s is given twice", key)
 		}
-		seen[key] = true
+		seen[at] = true
 		switch key {
 		case "dtype":
-			s, err := readString(dec)
-			if err != nil {
-				return fmt.Errorf("dtype: %w", err)
-			}
-			d, ok := ParseDType(s)
-			if !ok {
-				return fmt.Errorf("unknown dtype %q", s)
-			}
-			e.DType = d
-			return nil
+			e.DType, err = readDType(dec)
 		case "shape":
-			var err error
-			e.Shape, err = readInts(dec, "shape", maxRank)
-			return err
+			var sizes [maxRank]int64
+			var n int
+			n, err = readInts(dec, "shape", sizes[:])
+			e.Shape = append(make([]int64, 0, n), sizes[:n]...)
 		case "data_offsets":
-			var err error
-			offsets, err = readInts(dec, "data_offsets", 2)
-			return err
+			var n int
+			if n, err = readInts(dec, "data_offsets", offsets[:]); err == nil && n != len(offsets) {
+				err = fmt.Errorf("data_offsets has %d numbers, not 2", n)
+			}
 		}
-		return dec.SkipValue()
+		return err
 	})
 	if err != nil {
 		return e, err
 	}
-	for _, key := range []string{"dtype", "shape", "data_offsets"} {
-		if !seen[key] {
+	for i, key := range entryKeys {
+		if !seen[i] {
 			return e, fmt.Errorf("has no %s", key)
 		}
 	}
-	if len(offsets) != 2 {
-		return e, fmt.Errorf("data_offsets has %d numbers, not 2", len(offsets))
-	}
 	e.begin, e.end = offsets[0], offsets[1]
 	return e, nil
+}
+
+func readDType(dec *jsontext.Decoder) (DType, error) {
+	s, err := readString(dec)
+	if err != nil {
+		return DType(0), fmt.Errorf("dtype: %w", err)
+	}
+	d, ok := ParseDType(s)
+	if !ok {
+		return DType(0), fmt.Errorf("unknown dtype %q", s)
+	}
+	return d, nil
 }
 
 // placeTensors checks sizes and ranges and cuts data into the tensors' slices.
@@ -243,34 +264,34 @@ func readString(dec *jsontext.Decoder) (string, error) {
 	return tok.String(), nil
 }
 
-// readInts reads a list of at most limit non-negative integers.
-func readInts(dec *jsontext.Decoder, what string, limit int) ([]int64, error) {
+// readInts reads a list of non-negative integers, at most as many as ints holds, and says how many there were.
+func readInts(dec *jsontext.Decoder, what string, ints []int64) (n int, err error) {
 	tok, err := dec.ReadToken()
 	if err != nil {
-		return nil, fmt.Errorf("bad JSON: %w", err)
+		return 0, fmt.Errorf("bad JSON: %w", err)
 	}
 	if tok.Kind() != '[' {
-		return nil, fmt.Errorf("%s is not a list", what)
+		return 0, fmt.Errorf("%s is not a list", what)
 	}
-	ints := []int64{}
 	for dec.PeekKind() != ']' {
 		v, err := dec.ReadValue()
 		if err != nil {
-			return nil, fmt.Errorf("bad JSON: %w", err)
+			return 0, fmt.Errorf("bad JSON: %w", err)
 		}
-		n, err := strconv.ParseInt(string(v), 10, 64)
-		if err != nil || n < 0 {
-			return nil, fmt.Errorf("%s holds %s, not a size", what, clip(string(v)))
+		x, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil || x < 0 {
+			return 0, fmt.Errorf("%s holds %s, not a size", what, clip(string(v)))
 		}
-		if len(ints) == limit {
-			return nil, fmt.Errorf("%s holds more than %d numbers", what, limit)
+		if n == len(ints) {
+			return 0, fmt.Errorf("%s holds more than %d numbers", what, len(ints))
 		}
-		ints = append(ints, n)
+		ints[n] = x
+		n++
 	}
 	if _, err := dec.ReadToken(); err != nil {
-		return nil, fmt.Errorf("bad JSON: %w", err)
+		return 0, fmt.Errorf("bad JSON: %w", err)
 	}
-	return ints, nil
+	return n, nil
 }
 
 func clip(s string) string {

@@ -378,52 +378,6 @@ func TestConversions(t *testing.T) {
 	}
 }
 
-// FuzzHeader: whatever the bytes, the reader gives an error or tensors that lie inside the file.
-func FuzzHeader(f *testing.F) {
-	for _, c := range lies {
-		f.Add(c.file)
-	}
-	reference, err := os.ReadFile("testdata/reference.safetensors")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(reference)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := parseHeader(b)
-		if err != nil {
-			return
-		}
-		total := 0
-		for _, x := range h.tensors {
-			if want, err := byteSize(x.DType, x.Shape); err != nil || want != int64(len(x.Data)) {
-				t.Fatalf("%q: %d bytes for %s%v", x.Name, len(x.Data), x.DType, x.Shape)
-			}
-			total += len(x.Data)
-		}
-		if n := int(binary.LittleEndian.Uint64(b)); 8+n+total != len(b) {
-			t.Fatalf("header %d and tensors %d do not make %d bytes", n, total, len(b))
-		}
-	})
-}
-
-// FuzzIndex: an index gives an error or plain names.
-func FuzzIndex(f *testing.F) {
-	f.Add([]byte(`{"metadata":{"total_size":3},"weight_map":{"a":"x.safetensors"}}`))
-	f.Add([]byte(`{"weight_map":{"a":"../x"}}`))
-	f.Add([]byte(`{"weight_map":{"a":1}}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseIndex(b)
-		if err != nil {
-			return
-		}
-		for _, shard := range m {
-			if strings.ContainsAny(shard, `/\`) {
-				t.Fatalf("shard %q", shard)
-			}
-		}
-	})
-}
-
 func TestParse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.safetensors")
 	if err := WriteSources(path, []Source{floats("x", 1, 2), floats("a", 3)}, PyTorch()); err != nil {
