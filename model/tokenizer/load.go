@@ -124,7 +124,7 @@ func (t *Tokenizer) addDecoderTokens(decoder map[string]addedToken) error {
 	ids := make([]int, 0, len(decoder))
 	for key := range decoder {
 		id, err := strconv.Atoi(key)
-		if err != nil || id < 0 || id > 2*len(t.tokens)+1<<16 {
+		if err != nil || id < 0 || id > 2*len(t.tokens)+1<<16 || strconv.Itoa(id) != key {
 			return fmt.Errorf("added_tokens_decoder: %q is no id of this vocabulary", key)
 		}
 		ids = append(ids, id)

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -76,11 +77,22 @@ type modelFile struct {
 // mergeList reads merges in both spellings: "a b" and ["a", "b"].
 type mergeList [][2]string
 
-// UnmarshalJSONFrom reads the list without an intermediate value, since it has up to half a million entries.
-func (m *mergeList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '[' {
+// UnmarshalJSONFrom reads the list into memory of its size: it has up to half a million entries, and growing would take their
+// room several times over.
+func (m *mergeList) UnmarshalJSONFrom(outer *jsontext.Decoder) error {
+	if outer.PeekKind() != '[' {
 		return fmt.Errorf("merges are not a list")
 	}
+	list, err := outer.ReadValue()
+	if err != nil {
+		return err
+	}
+	quotes := 2 // of a merge: "a b"
+	if inner := bytes.TrimLeft(list[1:], " \t\r\n"); inner[0] == '[' {
+		quotes = 4 // ["a", "b"]
+	}
+	*m = make(mergeList, 0, bytes.Count(list, []byte{'"'})/quotes)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(list))
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
@@ -100,7 +112,7 @@ func (m *mergeList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		}
 		*m = append(*m, pair)
 	}
-	_, err := dec.ReadToken()
+	_, err = dec.ReadToken()
 	return err
 }
 
@@ -176,7 +188,7 @@ func (t *Tokenizer) buildVocabulary(f *file) error {
 		return fmt.Errorf("model %q is not supported, only BPE", f.Model.Type)
 	}
 	// A table by id must not be blown up by one absurd id: real vocabularies have hardly any holes.
-	limit := int32(8*(len(f.Model.Vocab)+len(f.AddedTokens)) + 1<<16)
+	limit := int32(2*(len(f.Model.Vocab)+len(f.AddedTokens)) + 1<<16)
 	size := int32(0)
 	check := func(token string, id int32) error {
 		if id < 0 || id >= limit {
@@ -214,8 +226,8 @@ func (t *Tokenizer) buildVocabulary(f *file) error {
 
 // addToken enters an added token, which overrides the vocabulary's spelling of its id.
 func (t *Tokenizer) addToken(a addedToken) {
-	for int(a.ID) >= len(t.tokens) {
-		t.tokens, t.present = append(t.tokens, ""), append(t.present, false)
+	if more := int(a.ID) + 1 - len(t.tokens); more > 0 {
+		t.tokens, t.present = append(t.tokens, make([]string, more)...), append(t.present, make([]bool, more)...)
 	}
 	t.tokens[a.ID], t.present[a.ID], t.ids[a.Content] = a.Content, true, a.ID
 	t.isAdded[a.ID] = true
