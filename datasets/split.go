@@ -166,8 +166,13 @@ func SplitFile(ctx context.Context, f *File, dir string, ratios []float64, seed 
 		return splits, nil, err
 	}
 	paths := make([]string, len(ratios))
-	for i, rows := range splits.Parts {
+	for i := range paths {
 		paths[i] = filepath.Join(dir, splitNames[i])
+		if err := refuseInput(paths[i], f.Path()); err != nil { // before the first is written
+			return splits, nil, err
+		}
+	}
+	for i, rows := range splits.Parts {
 		if err := writeRows(ctx, f, rows, paths[i]); err != nil {
 			return splits, nil, err
 		}

@@ -31,10 +31,8 @@ func (w *rowWriter) row(r Row) error {
 // writeFile writes path whole or not at all: under a temporary name beside it,
 // fsync, rename. A path that is the input is refused.
 func writeFile(path, input string, write func(*rowWriter) error) (err error) {
-	if same, err := isSameFile(path, input); err != nil {
+	if err := refuseInput(path, input); err != nil {
 		return err
-	} else if same {
-		return fmt.Errorf("write %s: %w: choose another name", path, ErrSameFile)
 	}
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -64,6 +62,15 @@ func writeFile(path, input string, write func(*rowWriter) error) (err error) {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// refuseInput refuses to write where the input lies.
+func refuseInput(path, input string) error {
+	same, err := isSameFile(path, input)
+	if err == nil && same {
+		err = fmt.Errorf("write %s: %w: choose another name", path, ErrSameFile)
+	}
+	return err
 }
 
 // isSameFile sees through links and spellings.

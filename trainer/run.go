@@ -106,7 +106,7 @@ func readRun(ctx context.Context, cfg Config, env Environment, opts Options) (_ 
 	if opts.MaxSteps > 0 {
 		cfg.MaxSteps = opts.MaxSteps
 	}
-	if err := cfg.Validate(); err != nil {
+	if err := errors.Join(cfg.Validate(), cfg.checkOverlap()); err != nil {
 		return nil, err
 	}
 	if opts.Progress == nil {
@@ -191,6 +191,9 @@ func (r *Run) claim(resume string) (from state, err error) {
 		if r.output.holds(r.resumed.path) {
 			return from, nil
 		}
+	}
+	if err := foreignWeights(r.config.OutputDir); err != nil {
+		return state{}, err
 	}
 	moved, err := moveAside(r.config.OutputDir)
 	if err != nil {
