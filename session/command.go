@@ -38,7 +38,19 @@ type (
 		Config              trainer.Config
 		Resume              string
 		MaxSteps, StopAfter int
+		// SkipRows are training rows, FILE:LINE, to leave out from there on; RateScale is a factor on run.yaml's learning_rate,
+		// 0 for what the checkpoint says.
+		SkipRows  []string
+		RateScale float64
+		// Paused waits before the first step.
+		Paused bool
 	}
+	// RollBack goes back to a checkpoint of the run that has ended, and waits there paused; without one, to the last good one.
+	RollBack struct{ Checkpoint string }
+	// SkipRows goes on with the run that has ended without some rows, FILE:LINE; without any, those that its guard named.
+	SkipRows struct{ Rows []string }
+	// HalveRate goes on with the run that has ended at half the learning rate that it had.
+	HalveRate struct{}
 	// Pause halts the run at the next step's end.
 	Pause struct{}
 	// Resume goes on with a paused run.

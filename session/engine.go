@@ -151,6 +151,7 @@ func (e *engine) prepare(id int64, c Start) (*trainer.Run, error) {
 	}
 	return trainer.Prepare(e.s.ctx, dev, c.Config, trainer.Options{
 		Resume: c.Resume, MaxSteps: c.MaxSteps, StopAfter: c.StopAfter, PauseOnSaveError: e.s.options.PauseOnSaveError,
+		SkipRows: c.SkipRows, RateScale: c.RateScale,
 		Progress: func(stage string, done, total int64) {
 			e.s.post(id, Preparing{Stage: stage, Done: done, Total: total})
 		},
@@ -223,8 +224,14 @@ func (s *Session) start(c Start) error {
 	if c.Name == "" {
 		c.Name = VersionName(c.Config.OutputDir)
 	}
-	s.publish(id, RunCreated{Name: c.Name, Config: c.Config, Resume: c.Resume})
+	if c.MaxSteps > 0 { // the run that is journalled can be started again as it was
+		c.Config.MaxSteps = c.MaxSteps
+	}
+	s.publish(id, RunCreated{Name: c.Name, Config: c.Config, Resume: c.Resume, SkipRows: c.SkipRows, RateScale: c.RateScale})
 	control := trainer.NewControl()
+	if c.Paused {
+		control.Pause()
+	}
 	s.engine.setRunning(control)
 	if !s.engine.submit(func() { s.engine.train(id, c, control) }) {
 		return ErrClosed

@@ -101,6 +101,9 @@ type (
 		Name   string         `json:"name"`
 		Config trainer.Config `json:"config"`
 		Resume string         `json:"resume,omitempty"`
+		// SkipRows and RateScale are what this start changes in the run's course.
+		SkipRows  []string `json:"skip_rows,omitempty"`
+		RateScale float64  `json:"learning_rate_scale,omitempty"`
 	}
 	// Preparing tells what is being made ready before step 1.
 	Preparing struct {

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"lathe/datasets"
 	"lathe/trainer"
@@ -20,6 +21,12 @@ func logLine(e Event) (LogLine, bool) {
 		level, text = lintLine(b)
 	case RunCreated:
 		text = fmt.Sprintf("run %s: %s of %s", b.Name, b.Config.Method, filepath.Base(b.Config.ModelNameOrPath))
+		if len(b.SkipRows) > 0 {
+			text += fmt.Sprintf(", without %s", strings.Join(b.SkipRows, ", "))
+		}
+		if b.RateScale != 0 {
+			text += fmt.Sprintf(", at %g of the learning rate", b.RateScale)
+		}
 	case StateChanged:
 		if b.State == Failed {
 			level, text = datasets.LevelError, b.Reason
@@ -52,6 +59,11 @@ func trainingLine(event trainer.Event) (datasets.Level, string) {
 		if t.ResumedFrom != "" {
 			return datasets.LevelInfo, fmt.Sprintf("resumed from %s at step %d", t.ResumedFrom, t.Step)
 		}
+	case trainer.StepSkipped:
+		return datasets.LevelWarn, fmt.Sprintf("step %d: %s", t.Step, t.Message)
+	case trainer.Spike:
+		return datasets.LevelWarn, fmt.Sprintf("step %d: loss %.4f is a spike over %.4f (z %.1f); rows %s",
+			t.Step, t.Loss, t.Median, t.Z, strings.Join(t.Rows, ", "))
 	case trainer.Notice:
 		return datasets.LevelWarn, t.Message
 	case trainer.EvalDone:

@@ -258,6 +258,12 @@ func (s *Session) handle(c Command) error {
 		return nil
 	case Start:
 		return s.start(c)
+	case RollBack:
+		return s.rollBack(v, c)
+	case SkipRows:
+		return s.skipRows(v, c)
+	case HalveRate:
+		return s.halveRate(v)
 	case Pause, Resume, Save, Stop:
 		return s.steer(v, c)
 	case Prompt:

@@ -76,6 +76,14 @@ type RunView struct {
 	// Last is the newest step; its Step is 0 before the first.
 	Last trainer.StepDone
 	Done *trainer.Done
+	// Trouble is what the guard found where it has ended the run, nil else; Spikes are the loss spikes so far.
+	Trouble *trainer.NonFiniteError
+	Spikes  []trainer.Spike
+	// SkipRows are left out of the steps, FILE:LINE; RateScale is the factor on the configured learning rate, 0 for 1.
+	SkipRows  []string
+	RateScale float64
+	// Overflows is the number of steps that fp16's loss scaler has skipped.
+	Overflows int
 }
 
 // RunSummary is a run in a list.
@@ -107,7 +115,7 @@ type EvalPoint struct {
 // Mark is a moment worth a line on the charts.
 type Mark struct {
 	Step int
-	Kind trainer.Kind // paused, resumed, saved
+	Kind trainer.Kind // paused, resumed, saved, spike
 }
 
 // Play is one prompt and the answer of one version of the model.
@@ -297,6 +305,18 @@ func (r *RunView) train(at time.Time, event trainer.Event) {
 	case trainer.StepDone:
 		r.Steps = append(r.Steps, StepPoint{t, at})
 		r.Last, r.Step, r.Loss = t, t.Step, t.Loss
+	case trainer.StepSkipped:
+		r.Step, r.Overflows = t.Step, max(r.Overflows, t.Total)
+	case trainer.Spike:
+		r.Spikes = append(r.Spikes, t)
+		r.Marks = append(r.Marks, Mark{t.Step, t.Kind()})
+	case trainer.Started:
+		r.RateScale, r.SkipRows = t.RateScale, nil
+		for _, row := range t.SkipRows {
+			r.SkipRows = append(r.SkipRows, row.Row)
+		}
+	case trainer.Failed:
+		r.Trouble = t.NonFinite
 	case trainer.EvalDone:
 		r.Evals = append(r.Evals, EvalPoint{t, at})
 	case trainer.Saved:

@@ -36,8 +36,10 @@ func (r *Run) evaluateWith(ctx context.Context, m *model.Model, between func()) 
 			}
 			part := sumLoss(b.Labels, logprobs)
 			if !finite(part) {
-				at := r.evaluation.Sample(b.Rows[0])
-				return 0, 0, fmt.Errorf("evaluate: the loss of the rows from %s:%d on is %v: the weights are no longer sound; go on from an earlier checkpoint with a lower learning_rate", at.File, at.Line, part)
+				return 0, 0, &NonFiniteError{
+					Step: r.state.Step, What: fmt.Sprintf("eval_loss is %v: the weights are no longer sound", part), Layer: -1,
+					Where: "validation row " + rowName(r.evaluation.Sample(b.Rows[0])), RateScale: r.state.rateScale(),
+				}
 			}
 			sum += part
 			tokens += int64(b.Trained)

@@ -13,6 +13,8 @@ const (
 	KindStarted Kind = "started"
 	KindNotice  Kind = "notice"
 	KindStep    Kind = "step"
+	KindSkipped Kind = "skipped"
+	KindSpike   Kind = "spike"
 	KindEval    Kind = "eval"
 	KindSaved   Kind = "saved"
 	KindPaused  Kind = "paused"
@@ -21,8 +23,8 @@ const (
 	KindFailed  Kind = "failed"
 )
 
-// Event is something that happened to a run: one of [Started], [Notice], [StepDone], [EvalDone], [Saved], [Paused],
-// [Resumed], [Done] and [Failed], all of them values. [MarshalEvent] gives its JSON line.
+// Event is something that happened to a run: one of [Started], [Notice], [StepDone], [StepSkipped], [Spike], [EvalDone],
+// [Saved], [Paused], [Resumed], [Done] and [Failed], all of them values. [MarshalEvent] gives its JSON line.
 type Event interface {
 	// Kind is the event's name in its JSON line.
 	Kind() Kind
@@ -37,6 +39,9 @@ type Started struct {
 	// ResumedFrom is the checkpoint's folder; Skipped says which newer ones are not whole, and why.
 	ResumedFrom string   `json:"resumed_from,omitempty"`
 	Skipped     []string `json:"skipped,omitempty"`
+	// SkipRows are the rows that are left out, RateScale the factor on run.yaml's learning_rate where it is not 1.
+	SkipRows  []SkippedRow `json:"skip_rows,omitempty"`
+	RateScale float64      `json:"learning_rate_scale,omitempty"`
 }
 
 // Notice tells the user something that is no failure: an option honoured differently, a leftover cleaned away.
@@ -45,7 +50,8 @@ type Notice struct {
 	Message string `json:"message"`
 }
 
-// StepDone is one optimiser step.
+// StepDone is one optimiser step. With logging_steps above 1 it stands for the steps since the event before: as in
+// transformers' logs, Loss is then the mean of theirs, GradNorm and LearningRate are the last one's; tokens are summed.
 type StepDone struct {
 	Step         int     `json:"step"`          // from 1
 	Epoch        float64 `json:"epoch"`         // done so far
@@ -60,6 +66,39 @@ type StepDone struct {
 	TotalSteps    int     `json:"total_steps"`    // of the whole run
 	SecondsLeft   float64 `json:"seconds_left"`
 	MemoryPeak    int64   `json:"memory_peak"` // bytes on the device since the run began
+	// Steps is the number of steps it stands for, left out where it is 1.
+	Steps int `json:"steps,omitempty"`
+}
+
+// Reasons for which a step changes no weight, in [StepSkipped].
+const (
+	SkippedOverflow = "overflow" // fp16: its scaled gradients were no finite numbers
+	SkippedRows     = "rows"     // all of its rows are skipped
+)
+
+// StepSkipped is an optimiser step that changed no weight. It counts as a step.
+type StepSkipped struct {
+	Step    int      `json:"step"` // from 1
+	Reason  string   `json:"reason"`
+	Message string   `json:"message"`
+	Loss    *float64 `json:"loss,omitempty"` // nil where nothing was computed
+	Tokens  int      `json:"tokens"`
+	// Scale is the loss scale that overflowed and NextScale that of the next step; InARow steps were skipped since the last
+	// clean one, Total in the whole run.
+	Scale     float64 `json:"scale,omitempty"`
+	NextScale float64 `json:"next_scale,omitempty"`
+	InARow    int     `json:"in_a_row,omitempty"`
+	Total     int     `json:"total,omitempty"`
+}
+
+// Spike is a loss far above those before it; the run goes on.
+type Spike struct {
+	Step   int     `json:"step"`
+	Loss   float64 `json:"loss"`
+	Median float64 `json:"median"` // of the losses before
+	Z      float64 `json:"z"`      // see spikeWatch
+	// Rows are the step's, file:line, those with the highest loss of their own first; at most eight of them.
+	Rows []string `json:"rows"`
 }
 
 // EvalDone is one pass over the validation rows.
@@ -111,29 +150,35 @@ type Done struct {
 type Failed struct {
 	Step  int    `json:"step"`
 	Error string `json:"error"`
-	// Checkpoint is the newest whole one, to resume from; empty when there is none.
+	// Checkpoint is the newest whole one, to resume from (the last good one after a NonFinite); empty when there is none.
 	Checkpoint string `json:"checkpoint,omitempty"`
+	// NonFinite says more where a loss, gradient or weight was no finite number, and lists the ways on.
+	NonFinite *NonFiniteError `json:"non_finite,omitempty"`
 }
 
-func (Started) Kind() Kind  { return KindStarted }
-func (Notice) Kind() Kind   { return KindNotice }
-func (StepDone) Kind() Kind { return KindStep }
-func (EvalDone) Kind() Kind { return KindEval }
-func (Saved) Kind() Kind    { return KindSaved }
-func (Paused) Kind() Kind   { return KindPaused }
-func (Resumed) Kind() Kind  { return KindResumed }
-func (Done) Kind() Kind     { return KindDone }
-func (Failed) Kind() Kind   { return KindFailed }
+func (Started) Kind() Kind     { return KindStarted }
+func (Notice) Kind() Kind      { return KindNotice }
+func (StepDone) Kind() Kind    { return KindStep }
+func (StepSkipped) Kind() Kind { return KindSkipped }
+func (Spike) Kind() Kind       { return KindSpike }
+func (EvalDone) Kind() Kind    { return KindEval }
+func (Saved) Kind() Kind       { return KindSaved }
+func (Paused) Kind() Kind      { return KindPaused }
+func (Resumed) Kind() Kind     { return KindResumed }
+func (Done) Kind() Kind        { return KindDone }
+func (Failed) Kind() Kind      { return KindFailed }
 
-func (e Started) At() int  { return e.Step }
-func (e Notice) At() int   { return e.Step }
-func (e StepDone) At() int { return e.Step }
-func (e EvalDone) At() int { return e.Step }
-func (e Saved) At() int    { return e.Step }
-func (e Paused) At() int   { return e.Step }
-func (e Resumed) At() int  { return e.Step }
-func (e Done) At() int     { return e.Step }
-func (e Failed) At() int   { return e.Step }
+func (e Started) At() int     { return e.Step }
+func (e Notice) At() int      { return e.Step }
+func (e StepDone) At() int    { return e.Step }
+func (e StepSkipped) At() int { return e.Step }
+func (e Spike) At() int       { return e.Step }
+func (e EvalDone) At() int    { return e.Step }
+func (e Saved) At() int       { return e.Step }
+func (e Paused) At() int      { return e.Step }
+func (e Resumed) At() int     { return e.Step }
+func (e Done) At() int        { return e.Step }
+func (e Failed) At() int      { return e.Step }
 
 // MarshalEvent gives the event's JSON object, "event" first, without a newline.
 func MarshalEvent(e Event) ([]byte, error) {
@@ -163,6 +208,8 @@ var eventReaders = map[Kind]func([]byte) (Event, error){
 	KindStarted: readEvent[Started],
 	KindNotice:  readEvent[Notice],
 	KindStep:    readEvent[StepDone],
+	KindSkipped: readEvent[StepSkipped],
+	KindSpike:   readEvent[Spike],
 	KindEval:    readEvent[EvalDone],
 	KindSaved:   readEvent[Saved],
 	KindPaused:  readEvent[Paused],

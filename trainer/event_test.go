@@ -17,7 +17,10 @@ var allEvents = []Event{
 	Paused{Step: 2, Error: "disk"},
 	Resumed{Step: 2},
 	Done{Step: 4, Reason: ReasonFinished, Path: "p", Loss: 1, Tokens: 2, Seconds: 3, TokensPerSec: 4, BestStep: 1, BestEvalLoss: 2, BestPath: "q"},
+	StepSkipped{Step: 3, Reason: SkippedOverflow, Message: "m", Loss: new(float64), Tokens: 4, Scale: 2, NextScale: 1, InARow: 1, Total: 5},
+	Spike{Step: 3, Loss: 2, Median: 1, Z: 7.5, Rows: []string{"a:1"}},
 	Failed{Step: 4, Error: "e", Checkpoint: "c"},
+	Failed{Step: 4, Error: "e", NonFinite: &NonFiniteError{Step: 5, What: "w", Where: "x", Layer: -1, Rows: []string{"a:1"}, RateScale: 1}},
 }
 
 func TestEventsRoundTrip(t *testing.T) {
@@ -56,6 +59,8 @@ func TestEventKeysAreTheContract(t *testing.T) {
 	}{
 		{StepDone{}, []string{"event", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second"}},
 		{EvalDone{}, []string{"event", "step", "eval_loss", "perplexity"}},
+		{Spike{}, []string{"event", "step", "loss", "z", "rows"}},
+		{StepSkipped{}, []string{"event", "step", "reason"}},
 		{Saved{}, []string{"event", "path"}},
 		{Done{}, []string{"event"}},
 		{Failed{}, []string{"event", "error"}},

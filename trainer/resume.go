@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"lathe/compute"
 	"lathe/model"
@@ -194,6 +195,46 @@ func (r *Run) restoreOptimizer(path string) (err error) {
 		}
 	}
 	return r.dev.Sync()
+}
+
+// steerFrom applies what a start changes in the run's course: rows to leave out and the scale of the rate. What the checkpoint
+// remembers of them holds on.
+func (r *Run) steerFrom(o Options) error {
+	rows, err := r.findRows(o.SkipRows)
+	if err != nil {
+		return err
+	}
+	r.skips = newSkipList(r.state.SkipRows)
+	r.skips.add(rows, r.state.Step+1)
+	r.state.SkipRows = r.skips.rows
+	if o.RateScale != 0 {
+		r.state.RateScale = o.RateScale
+	}
+	if r.config.FP16 && r.state.Scaler == nil {
+		r.state.Scaler = newLossScaler()
+	}
+	r.scaler = r.state.Scaler
+	r.spikes = replaySpikes(r.state.History.Steps)
+	for _, changed := range []struct {
+		is   bool
+		text string
+	}{
+		{len(r.skips.rows) > 0, fmt.Sprintf("left out: %s", strings.Join(nameRows(rowList(r.skips.rows)), ", "))},
+		{r.state.rateScale() != 1, fmt.Sprintf("learning_rate is scaled by %g from here on", r.state.rateScale())},
+	} {
+		if changed.is {
+			r.notice(changed.text)
+		}
+	}
+	return nil
+}
+
+func rowList(rows []SkippedRow) []string {
+	names := make([]string, len(rows))
+	for i, row := range rows {
+		names[i] = row.Row
+	}
+	return names
 }
 
 // fingerprintModel tells models apart by their configuration and by the ends of their weight files, without reading all of

@@ -26,6 +26,11 @@ type Options struct {
 	Files *model.Files
 	// PauseOnSaveError makes a run whose checkpoint cannot be written wait for a Resume, where it else fails.
 	PauseOnSaveError bool
+	// SkipRows are training rows, FILE:LINE, to leave out of all steps from here on; a checkpoint remembers them.
+	SkipRows []string
+	// RateScale, when not 0, multiplies run.yaml's learning_rate from here on, until another is given; a checkpoint remembers
+	// it. 1 is run.yaml's own rate again.
+	RateScale float64
 	// Progress, when set, hears of long work before the first step: "read train_file", "load model" and so on; total is -1
 	// when it is not known yet.
 	Progress func(stage string, done, total int64)
@@ -62,6 +67,10 @@ type Run struct {
 	clock     clock
 	lossSum   float64
 	stepsHere int
+	unlogged  []StepDone // since the last step event
+	skips     skipList
+	scaler    *lossScaler // nil without fp16
+	spikes    spikeWatch
 }
 
 // ErrMemory marks a run that does not fit into the device's memory.
@@ -95,7 +104,7 @@ func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) 
 			return nil, err
 		}
 	}
-	return r, nil
+	return r, r.steerFrom(opts)
 }
 
 // readRun does what needs no device: the data, the loaders, the schedule and the plan.

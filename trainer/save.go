@@ -67,7 +67,7 @@ func (r *Run) saveFinal(ctx context.Context, reason string) error {
 func (r *Run) insist(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		if err == nil || !r.pauseOnSaveError {
+		if err == nil || !r.pauseOnSaveError || errors.As(err, new(*NonFiniteError)) {
 			return err
 		}
 		r.control.Pause()
@@ -98,7 +98,10 @@ func (r *Run) insist(ctx context.Context, do func() error) error {
 // writeCheckpoint writes into a temporary folder beside path, syncs every file, and renames the folder.
 func (r *Run) writeCheckpoint(path string) (size int64, err error) {
 	if tensor, index := r.dev.FirstNonFinite(r.optimizer.values()); tensor >= 0 {
-		return 0, fmt.Errorf("element %d of %s is no finite number: such weights are not saved; go on from an earlier checkpoint", index, r.optimizer.params[tensor].Name)
+		return 0, &NonFiniteError{
+			Step: r.state.Step, What: "it left a weight that is not finite: such weights are not saved", Layer: -1,
+			Tensor: r.optimizer.params[tensor].Name, Index: index, RateScale: r.state.rateScale(),
+		}
 	}
 	temp := filepath.Join(filepath.Dir(path), tempPrefix+filepath.Base(path))
 	if err := os.RemoveAll(temp); err != nil {

@@ -25,6 +25,20 @@ type state struct {
 	Best          *BestEval    `json:"best,omitempty"`
 	// Waited is the number of evaluations since the best one: early stopping's patience.
 	Waited int `json:"waited,omitempty"`
+	// Idle counts the steps that changed no weight: AdamW's own count is Step - Idle.
+	Idle int `json:"idle,omitempty"`
+	// SkipRows are left out of later steps; RateScale is the factor on the schedule's rate, 0 for 1.
+	SkipRows  []SkippedRow `json:"skip_rows,omitempty"`
+	RateScale float64      `json:"learning_rate_scale,omitempty"`
+	// Scaler is fp16's.
+	Scaler *lossScaler `json:"scaler,omitempty"`
+}
+
+func (s *state) rateScale() float64 {
+	if s.RateScale == 0 {
+		return 1
+	}
+	return s.RateScale
 }
 
 // History is what a run has measured so far, in every process that worked on it.
@@ -65,6 +79,13 @@ func (r *Run) recordStep(e *StepDone, seconds float64) {
 	e.TotalTokens = s.Tokens
 	e.SecondsLeft = r.clock.left(r.plan.Steps - e.Step)
 	e.MemoryPeak = r.dev.Memory().Peak
+}
+
+// recordSkipped notes a step that changed no weight.
+func (r *Run) recordSkipped(e StepSkipped) {
+	r.state.Step, r.state.Epoch = e.Step, r.epochAfter(e.Step)
+	r.state.Tokens += int64(e.Tokens)
+	r.state.Idle++
 }
 
 // recordEval notes an evaluation and reports whether it is the best so far, as transformers' EarlyStoppingCallback does.

@@ -2,59 +2,95 @@ package trainer
 
 import (
 	"fmt"
-	"math"
-	"strings"
 	"time"
 
 	"lathe/datasets"
 	"lathe/model"
 )
 
-// trainStep is one optimiser step, counted from 0. All that changes the model's bits happens here, in this order.
-func (r *Run) trainStep(step int) (StepDone, error) {
+// trainStep is one optimiser step, counted from 0: a [StepDone], or a [StepSkipped] that changed no weight. All that changes
+// the model's bits happens here, in this order.
+func (r *Run) trainStep(step int) (Event, error) {
 	start := time.Now()
-	batches, err := r.loader.Step(step/r.plan.StepsPerEpoch, step%r.plan.StepsPerEpoch)
+	batches, err := r.stepBatches(step)
 	if err != nil {
-		return StepDone{}, err
+		return nil, err
 	}
 	tokens, trained := countTokens(batches)
+	if tokens == 0 {
+		return r.skipEmpty(step), nil
+	}
 
 	// forward and backward: gradients of the micro-batches add up to those of the mean over all trained tokens
 	r.optimizer.zeroGrads()
 	logprobs := make([][]float32, len(batches))
 	for micro, b := range batches {
-		logprobs[micro], err = r.model.ForwardBackward(input(b), model.StepOptions{
-			GradScale:   float32(1 / float64(trained)),
-			DropoutSeed: uint64(r.config.Seed),
-			Step:        step,
-			Micro:       micro,
-			Checkpoint:  r.config.GradCheckpointing,
-		})
-		if err != nil {
-			return StepDone{}, fmt.Errorf("step %d, micro-batch %d: %w", step+1, micro, err)
+		if len(b.Tokens) == 0 { // all of its rows are skipped
+			continue
+		}
+		if logprobs[micro], err = r.model.ForwardBackward(input(b), r.stepOptions(step, micro, trained)); err != nil {
+			return nil, fmt.Errorf("step %d, micro-batch %d: %w", step+1, micro, err)
 		}
 	}
 	loss := meanLoss(batches, logprobs, trained)
 
-	// a number that is none stops the run before it reaches the weights
-	norm := r.dev.GlobalNorm(r.optimizer.grads)
-	if !finite(loss) || !finite(norm) {
-		return StepDone{}, r.nonFinite(step, loss, norm, batches, logprobs)
+	// a number that is none stops the run before it reaches the weights; with float16 a smaller scale is tried first
+	unscale := 1 / r.scaler.scale()
+	norm := r.dev.GlobalNorm(r.optimizer.grads) * unscale
+	if !finite(loss) || !finite(norm) && r.scaler == nil {
+		return nil, r.nonFinite(step, loss, batches)
+	}
+	if !r.scaler.update(finite(norm)) {
+		return r.skipOverflow(step, loss, tokens, batches)
 	}
 
 	// clip, AdamW
-	rate := r.course.rate(step)
-	r.optimizer.step(r.config, step, rate, clip(norm, r.config.MaxGradNorm))
+	rate := r.rate(step)
+	r.optimizer.step(r.config, r.updates(step), rate, clip(norm, r.config.MaxGradNorm)*float32(unscale))
 	if err := r.dev.Sync(); err != nil {
-		return StepDone{}, fmt.Errorf("step %d: %w", step+1, err)
+		return nil, fmt.Errorf("step %d: %w", step+1, err)
 	}
-
+	r.watchLoss(step+1, loss, batches, logprobs)
 	return StepDone{
 		Step: step + 1, Epoch: r.epochAfter(step + 1), Loss: loss, LearningRate: rate, GradNorm: norm,
 		Tokens: tokens, TrainedTokens: trained, TotalSteps: r.plan.Steps,
 		TokensPerSec: float64(tokens) / max(time.Since(start).Seconds(), 1e-9),
 	}, nil
 }
+
+// stepBatches are a step's micro-batches without the rows that are skipped. One whose rows are all skipped stays, empty, so
+// that the others keep their numbers, and with them their dropout.
+func (r *Run) stepBatches(step int) ([]datasets.Batch, error) {
+	batches, err := r.loader.Step(step/r.plan.StepsPerEpoch, step%r.plan.StepsPerEpoch)
+	if err != nil {
+		return nil, err
+	}
+	for i := range batches {
+		batches[i] = r.skips.without(batches[i])
+	}
+	return batches, nil
+}
+
+// stepOptions name the dropout masks of a micro-batch and scale its gradient; trained counts the tokens of the whole step.
+func (r *Run) stepOptions(step, micro, trained int) model.StepOptions {
+	return model.StepOptions{
+		GradScale:   float32(r.scaler.scale() / float64(trained)),
+		DropoutSeed: uint64(r.config.Seed),
+		Step:        step,
+		Micro:       micro,
+		Checkpoint:  r.config.GradCheckpointing,
+	}
+}
+
+// rate is a step's learning rate: that of the schedule times the scale that a resume may have set. As in transformers with
+// accelerate, a step that the loss scaler skipped does not move the schedule.
+func (r *Run) rate(step int) float64 {
+	return r.course.rate(step-r.scaler.skippedSteps()) * r.state.rateScale()
+}
+
+// updates is the number of times that the optimiser has changed the weights before a step: AdamW's bias correction counts
+// these.
+func (r *Run) updates(step int) int { return step - r.state.Idle }
 
 func input(b datasets.Batch) model.Input {
 	return model.Input{Tokens: b.Tokens, Labels: b.Labels, Positions: b.Positions, Seqs: b.Seqs}
@@ -94,61 +130,3 @@ func (r *Run) epochAfter(steps int) float64 {
 	seen := min(steps%perEpoch*r.config.GradAccum, micro)
 	return float64(steps/perEpoch) + float64(seen)/float64(micro)
 }
-
-// NonFiniteError stops a run whose loss or gradients are no longer numbers. The weights are those before the step.
-type NonFiniteError struct {
-	Step   int      // from 1
-	Loss   float64  // NaN or an infinity, or finite when only gradients are not
-	Tensor string   // the first gradient with such a number; empty when the forward pass already had it
-	Index  int      // element in Tensor
-	Rows   []string // file:line of the rows at fault, or of all of the step when it cannot be told
-}
-
-// Error is one line that says what to try.
-func (e *NonFiniteError) Error() string {
-	what := fmt.Sprintf("the loss is %v", e.Loss)
-	if finite(e.Loss) {
-		what = "the loss is finite, a gradient is not"
-	}
-	if e.Tensor != "" {
-		what += fmt.Sprintf("; first in the gradient of %s, element %d", e.Tensor, e.Index)
-	}
-	return fmt.Sprintf("step %d: %s; rows %s: lower learning_rate or max_grad_norm, look at these rows, or go on from the last checkpoint",
-		e.Step, what, strings.Join(e.Rows, ", "))
-}
-
-// nonFinite finds out where the first number that is none came from.
-func (r *Run) nonFinite(step int, loss, norm float64, batches []datasets.Batch, logprobs [][]float32) error {
-	e := &NonFiniteError{Step: step + 1, Loss: loss}
-	if tensor, index := r.dev.FirstNonFinite(r.optimizer.grads); tensor >= 0 {
-		e.Tensor, e.Index = r.optimizer.params[tensor].Name, index
-	} else if finite(loss) {
-		e.Tensor, e.Index = fmt.Sprintf("all tensors together (norm %v)", norm), 0
-	}
-	var all []string
-	for i, b := range batches {
-		for s, sample := range b.Rows {
-			at := r.loader.Sample(sample)
-			name := fmt.Sprintf("%s:%d", at.File, at.Line)
-			all = append(all, name)
-			for _, p := range logprobs[i][b.Seqs[s]:b.Seqs[s+1]] {
-				if math.IsNaN(float64(p)) || math.IsInf(float64(p), 0) {
-					e.Rows = append(e.Rows, name)
-					break
-				}
-			}
-		}
-	}
-	if len(e.Rows) == 0 {
-		e.Rows = all
-	}
-	if n := len(e.Rows); n > maxNamedRows {
-		e.Rows = append(e.Rows[:maxNamedRows:maxNamedRows], fmt.Sprintf("and %d more", n-maxNamedRows))
-	}
-	if err := r.dev.Sync(); err != nil {
-		return fmt.Errorf("%w (%w)", e, err)
-	}
-	return e
-}
-
-const maxNamedRows = 8

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -34,11 +35,14 @@ func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) (er
 			err = fmt.Errorf("step %d: internal error: %v\n%s", r.state.Step+1, p, debug.Stack())
 		}
 		if err != nil {
-			r.emit(Failed{Step: r.state.Step, Error: err.Error(), Checkpoint: newestWhole(r.config.OutputDir)})
+			r.emit(r.failed(err))
 		}
 	}()
 
-	r.emit(Started{Step: r.state.Step, Plan: r.plan, ResumedFrom: r.resumed.path, Skipped: r.resumed.skipped})
+	r.emit(Started{
+		Step: r.state.Step, Plan: r.plan, ResumedFrom: r.resumed.path, Skipped: r.resumed.skipped,
+		SkipRows: r.skips.rows, RateScale: r.state.RateScale,
+	})
 	for _, text := range r.plan.Notices {
 		r.emit(Notice{Step: r.state.Step, Message: text})
 	}
@@ -47,6 +51,16 @@ func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) (er
 		return err
 	}
 	return r.finish(ctx, reason, keep)
+}
+
+// failed is the last event of a run that cannot go on.
+func (r *Run) failed(err error) Failed {
+	e := Failed{Step: r.state.Step, Error: err.Error(), Checkpoint: newestWhole(r.config.OutputDir)}
+	if bad := (*NonFiniteError)(nil); errors.As(err, &bad) {
+		r.stopped(bad)
+		e.NonFinite, e.Checkpoint = bad, bad.Checkpoint
+	}
+	return e
 }
 
 // loop trains until there is a reason to end; keep says whether the state is to be saved then.
@@ -58,21 +72,55 @@ func (r *Run) loop(ctx context.Context) (reason string, keep bool, err error) {
 		if stop, save, err := r.border(ctx); err != nil || stop {
 			return ReasonStopped, save, err
 		}
-		start := time.Now()
-		e, err := r.trainStep(r.state.Step)
-		if err != nil {
+		if err := r.oneStep(); err != nil {
 			return "", false, err
-		}
-		r.recordStep(&e, time.Since(start).Seconds())
-		r.lossSum, r.stepsHere = r.lossSum+e.Loss, r.stepsHere+1
-		if e.Step%r.config.LoggingSteps == 0 || e.Step == r.plan.Steps || e.Step == r.stopAfter {
-			r.emit(e)
 		}
 		if stop, err := r.afterStep(ctx); err != nil || stop {
 			return ReasonEarlyStopping, true, err
 		}
 	}
 	return ReasonFinished, true, nil
+}
+
+// oneStep trains a step, records and tells it.
+func (r *Run) oneStep() error {
+	start := time.Now()
+	event, err := r.trainStep(r.state.Step)
+	if err != nil {
+		return err
+	}
+	switch e := event.(type) {
+	case StepSkipped:
+		r.recordSkipped(e)
+		r.emit(e)
+	case StepDone:
+		r.recordStep(&e, time.Since(start).Seconds())
+		r.lossSum, r.stepsHere = r.lossSum+e.Loss, r.stepsHere+1
+		r.unlogged = append(r.unlogged, e)
+	}
+	if step := r.state.Step; len(r.unlogged) > 0 && (step%r.config.LoggingSteps == 0 || step == r.plan.Steps || step == r.stopAfter) {
+		r.emit(sumSteps(r.unlogged))
+		r.unlogged = r.unlogged[:0]
+	}
+	return nil
+}
+
+// sumSteps is the event of the steps since the last one, as transformers logs them.
+func sumSteps(steps []StepDone) StepDone {
+	e := steps[len(steps)-1]
+	if len(steps) == 1 {
+		return e
+	}
+	e.Steps, e.Loss, e.Tokens, e.TrainedTokens = len(steps), 0, 0, 0
+	seconds := 0.0
+	for _, s := range steps {
+		e.Loss += s.Loss / float64(len(steps))
+		e.Tokens += s.Tokens
+		e.TrainedTokens += s.TrainedTokens
+		seconds += float64(s.Tokens) / s.TokensPerSec
+	}
+	e.TokensPerSec = float64(e.Tokens) / seconds
+	return e
 }
 
 // afterStep evaluates and saves where the strategies say so, in transformers' order.

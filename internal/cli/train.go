@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 )
 
 func trainCommand(e *env) *cobra.Command {
-	var path, workspace string
+	var path, workspace, skip string
 	var start session.Start
 	cmd := &cobra.Command{
 		Use:   "train -c run.yaml",
@@ -33,14 +34,22 @@ func trainCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if start.SkipRows, err = trainer.ParseRows(skip); err != nil {
+				return usageError{err}
+			}
+			if given := cmd.Flags().Changed("learning-rate-scale"); given && !(start.RateScale > 0 && start.RateScale <= math.MaxFloat32) {
+				return usage("--learning-rate-scale multiplies the rate: give a number above 0, such as 0.5")
+			}
 			start.Config = cfg
-			return e.train(cmd.Context(), workspace, start)
+			return e.train(cmd.Context(), path, workspace, start)
 		},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "", "run.yaml")
 	cmd.Flags().StringVar(&start.Resume, "resume", "", "go on from a checkpoint folder, or from an output_dir's newest whole checkpoint")
 	cmd.Flags().IntVar(&start.MaxSteps, "max-steps", 0, "number of optimiser steps, and the schedule's length")
 	cmd.Flags().IntVar(&start.StopAfter, "stop-after", 0, "save and stop at this step of the same schedule")
+	cmd.Flags().StringVar(&skip, "skip-rows", "", "leave these training rows out from here on: FILE:LINE,LINE,FILE:LINE…; a checkpoint remembers them")
+	cmd.Flags().Float64Var(&start.RateScale, "learning-rate-scale", 0, "factor on run.yaml's learning_rate from here on; a checkpoint remembers it, 1 takes it back")
 	cmd.Flags().StringVar(&workspace, "workspace", ".", "folder whose .lathe keeps the run's history")
 	return cmd
 }
@@ -145,11 +154,12 @@ func planTable(p trainer.Plan) [][]string {
 }
 
 // train runs a session without a screen.
-func (e *env) train(ctx context.Context, workspace string, start session.Start) error {
+func (e *env) train(ctx context.Context, config, workspace string, start session.Start) error {
 	// A dropped line must not take the run with it: writes to a terminal that is gone fail and are ignored.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	e.trains = true
 	printer := newTrainPrinter(e)
+	printer.config = config
 	s, err := openSession(e, session.Options{Dir: workspace, OnEvent: printer.event})
 	if err != nil {
 		return err
@@ -181,6 +191,10 @@ func (e *env) follow(ctx context.Context, s *session.Session, p *trainPrinter, s
 		err := s.RunError()
 		if err == nil {
 			return errors.New(v.Run.Reason)
+		}
+		if bad := (*trainer.NonFiniteError)(nil); errors.As(err, &bad) {
+			p.offer(bad)
+			return err
 		}
 		if last := p.lastCheckpoint(); last != "" && !strings.Contains(err.Error(), "--resume") {
 			err = fmt.Errorf("%w; --resume %s goes on from the last whole checkpoint", err, last)

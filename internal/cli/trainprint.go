@@ -14,8 +14,9 @@ import (
 // trainPrinter prints a run's events: JSON lines, plain lines, or a line redrawn on a terminal. Its methods return at once,
 // but for close.
 type trainPrinter struct {
-	e    *env
-	feed *feed
+	e      *env
+	feed   *feed
+	config string // the run.yaml, as it was named
 
 	mu   sync.Mutex
 	last string // the newest whole checkpoint of a run that failed
@@ -60,6 +61,13 @@ func (p *trainPrinter) warn(format string, args ...any) {
 		p.keepStep()
 		fmt.Fprintf(p.e.stderr, "lathe: "+format+"\n", args...)
 	})
+}
+
+// offer prints the commands that go on after the guard has ended a run, ready to be typed.
+func (p *trainPrinter) offer(bad *trainer.NonFiniteError) {
+	for _, o := range bad.Offers() {
+		p.warn("to %s: lathe train -c %s %s", o.Name, trainer.ShellQuote(p.config), o.Flags())
+	}
 }
 
 // close waits until all is printed, and takes the live line away.
@@ -150,6 +158,11 @@ func eventText(event trainer.Event) string {
 		return "note: " + t.Message
 	case trainer.StepDone:
 		return stepLine(t)
+	case trainer.StepSkipped:
+		return fmt.Sprintf("step %d skipped: %s", t.Step, t.Message)
+	case trainer.Spike:
+		return fmt.Sprintf("spike at step %d: loss %.4f, the median before is %.4f (z %.1f); rows %s",
+			t.Step, t.Loss, t.Median, t.Z, strings.Join(t.Rows, ", "))
 	case trainer.EvalDone:
 		return fmt.Sprintf("eval at step %d: loss %.4f, perplexity %.3f", t.Step, t.EvalLoss, t.Perplexity)
 	case trainer.Saved:
