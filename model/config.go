@@ -34,6 +34,9 @@ type Config struct {
 	BOS, PAD      int32   // -1 when there is none
 	EOS           []int32 // of generation_config.json, else of config.json
 
+	// Quantization says that the checkpoint was quantised before it was saved; nil for a plain one.
+	Quantization *Quantization `json:",omitempty"`
+
 	raw map[string]json.RawMessage // config.json as read, to be written again
 }
 
@@ -70,6 +73,7 @@ func ParseConfig(config, generation []byte) (Config, error) {
 	c.readOptions(k)
 	c.readRoPE(k)
 	c.readTokens(k)
+	c.readQuantization(k)
 	f.options(&c, k)
 	k.refuse(f)
 	if err := k.err; err != nil {

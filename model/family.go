@@ -92,7 +92,6 @@ func findFamily(k *keys) (*family, error) {
 // otherwise lists keys that change what a model computes, with the values at which they do not. A config of a known
 // architecture that sets one otherwise is not the model its name says.
 var otherwise = map[string]string{
-	"quantization_config":     "null",
 	"partial_rotary_factor":   "1",
 	"attn_logit_softcapping":  "null",
 	"final_logit_softcapping": "null",
@@ -114,10 +113,6 @@ var otherwise = map[string]string{
 	"add_cross_attention":     "false",
 }
 
-var otherwiseHint = map[string]string{
-	"quantization_config": "checkpoints that are quantised already are not read yet; take the original one and set load_in_4bit",
-}
-
 // refuse reports options that would change the result if they were ignored.
 func (k *keys) refuse(f *family) {
 	for _, key := range slices.Sorted(maps.Keys(otherwise)) {
@@ -128,11 +123,7 @@ func (k *keys) refuse(f *family) {
 		if raw == otherwise[key] || raw == "{}" {
 			continue
 		}
-		hint := otherwiseHint[key]
-		if hint == "" {
-			hint = "not supported for " + f.architecture
-		}
-		k.fail(key, fmt.Errorf("%s: %s", clip(k.raw[key]), hint))
+		k.fail(key, fmt.Errorf("%s: not supported for %s", clip(k.raw[key]), f.architecture))
 	}
 	if types := decode[[]string](k, "layer_types", nil, "a list of names"); slices.ContainsFunc(types, func(s string) bool { return s != "full_attention" }) {
 		k.fail("layer_types", fmt.Errorf("%s: only full_attention is supported for %s", clip(k.raw["layer_types"]), f.architecture))
