@@ -41,7 +41,10 @@ type tensor struct {
 }
 
 // newBase allocates all weights of a configuration, and the structures around them.
-func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(name string) compute.DType) (*base, error) {
+func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(tensorSpec) stored) (*base, error) {
+	if q := cfg.Quantization; q != nil { // the checkpoint's own quantisation holds, as in transformers
+		o.Quant4, o.QuantType, o.DoubleQuant = true, q.Type, q.DoubleQuant
+	}
 	b := &base{cfg: cfg, dev: dev, rule: dev.Info().Workspace, options: o, layers: make([]layer, cfg.Layers)}
 	for i := range b.layers {
 		for m := range b.layers[i].linear {
@@ -49,7 +52,7 @@ func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(name str
 		}
 	}
 	for _, spec := range cfg.layout() {
-		w, err := b.newWeight(spec, stored(spec.name))
+		w, err := b.newWeight(spec, stored(spec))
 		if err != nil {
 			b.free()
 			return nil, fmt.Errorf("allocate %s %v: %w", spec.name, spec.shape, err)
@@ -60,17 +63,20 @@ func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(name str
 }
 
 // newWeight allocates one tensor: vectors as float32, matrices in 4 bits, as they are stored, or as float32.
-func (b *base) newWeight(t tensorSpec, stored compute.DType) (compute.Weight, error) {
+func (b *base) newWeight(t tensorSpec, as stored) (compute.Weight, error) {
 	out, in := 1, t.shape[0]
 	if len(t.shape) == 2 {
 		out, in = t.shape[0], t.shape[1]
 	}
-	if t.kind == matrix && b.options.Quant4 {
+	if q := as.quant; q != nil {
+		return compute.NewQuant4(b.dev, out, in, q.Type, q.DoubleQuant)
+	}
+	if t.kind == matrix && b.options.Quant4 && b.cfg.Quantization == nil {
 		return compute.NewQuant4(b.dev, out, in, b.options.QuantType, b.options.DoubleQuant)
 	}
 	dtype := compute.F32
-	if b.options.KeepDType && (stored == compute.BF16 || stored == compute.F16) && t.kind != norm && t.kind != bias {
-		dtype = stored
+	if b.options.KeepDType && (as.dtype == compute.BF16 || as.dtype == compute.F16) && t.kind != norm && t.kind != bias {
+		dtype = as.dtype
 	}
 	data, err := b.dev.Alloc(dtype, out*in)
 	return compute.Weight{Out: out, In: in, Data: data}, err

@@ -20,8 +20,9 @@ type Files struct {
 	Dir    string // the folder, "" when opened from an fs.FS
 	Config Config
 
-	fsys fs.FS
-	set  *safetensors.Set
+	fsys      fs.FS
+	set       *safetensors.Set
+	quantized map[string]*prequantized // linear layers that were quantised before they were saved
 }
 
 // Open reads a model folder's config.json and safetensors headers. An error says which tensor is missing, superfluous or of
@@ -83,17 +84,11 @@ func (f *Files) readConfig() error {
 // check compares the tensors with those that the configuration demands.
 func (f *Files) check() error {
 	wanted := map[string]bool{}
+	f.quantized = map[string]*prequantized{}
 	for _, spec := range f.Config.layout() {
 		wanted[spec.name] = true
-		t, ok := f.set.Tensor(spec.name)
-		if !ok {
-			return fmt.Errorf("tensor %s is missing: config.json says that there is one, of shape %v", spec.name, spec.shape)
-		}
-		if !sameShape(t.Shape, spec.shape) {
-			return fmt.Errorf("tensor %s has shape %v, but config.json makes it %v", spec.name, t.Shape, spec.shape)
-		}
-		if _, err := deviceType(t.DType); err != nil {
-			return fmt.Errorf("tensor %s: %w", spec.name, err)
+		if err := f.checkTensor(spec, wanted); err != nil {
+			return err
 		}
 	}
 	for _, name := range f.set.Names() {
@@ -101,7 +96,46 @@ func (f *Files) check() error {
 			return fmt.Errorf("tensor %s is not part of a %s as config.json describes it; it would be ignored in silence", name, f.Config.Architecture)
 		}
 	}
+	if f.Config.Quantization != nil && len(f.quantized) == 0 {
+		return errors.New("config.json: quantization_config: it says that bitsandbytes quantised the weights, but no tensor is: " +
+			"take the key out, and set load_in_4bit to quantise them now")
+	}
 	return nil
+}
+
+// checkTensor compares one tensor, and adds the names of those that belong to it.
+func (f *Files) checkTensor(spec tensorSpec, wanted map[string]bool) error {
+	t, ok := f.set.Tensor(spec.name)
+	if !ok {
+		return fmt.Errorf("tensor %s is missing: config.json says that there is one, of shape %v", spec.name, spec.shape)
+	}
+	if spec.kind == matrix || spec.kind == head {
+		q, err := readPrequantized(f.set, spec, wanted)
+		if err != nil {
+			return err
+		}
+		if q != nil && f.Config.Quantization == nil {
+			return fmt.Errorf("tensor %s is quantised (%s), but config.json has no quantization_config: take the config.json that was saved with it", spec.name, q.Type)
+		}
+		if q != nil {
+			f.quantized[spec.name] = q
+			return nil
+		}
+	}
+	if !sameShape(t.Shape, spec.shape) {
+		return fmt.Errorf("tensor %s has shape %v, but config.json makes it %v", spec.name, t.Shape, spec.shape)
+	}
+	if _, err := deviceType(t.DType); err != nil {
+		return fmt.Errorf("tensor %s: %w", spec.name, err)
+	}
+	return nil
+}
+
+// stored says how a tensor lies in the files.
+func (f *Files) stored(spec tensorSpec) stored {
+	t, _ := f.set.Tensor(spec.name)
+	dtype, _ := deviceType(t.DType)
+	return stored{dtype: dtype, quant: f.quantized[spec.name]}
 }
 
 // harmless tells the tensors that transformers ignores too: rotary buffers of old checkpoints, and a tied head's copy.

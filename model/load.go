@@ -1,9 +1,10 @@
 package model
 
 import (
-	"encoding/binary"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"lathe/compute"
 	"lathe/model/safetensors"
@@ -22,120 +23,145 @@ func deviceType(t safetensors.DType) (compute.DType, error) {
 	return 0, fmt.Errorf("weights of type %s are not supported (F32, BF16, F16 or F64)", t)
 }
 
-// Load reads the weights, one tensor at a time. progress (or nil) gets bytes read and bytes in all. A weight that is not
-// finite is an error naming its tensor.
+// stored is how a tensor lies in its file: the type that it has on a device before it takes the form in which it is held, or
+// how it was quantised before it was saved.
+type stored struct {
+	dtype compute.DType
+	quant *prequantized // or nil
+}
+
+// Load reads the weights, one tensor at a time: beyond the model itself it takes one tensor as it is stored and some megabytes of
+// the file. progress (or nil) gets bytes read and bytes in all. A weight that is not finite is an error naming its tensor.
 func Load(dev compute.Device, f *Files, o LoadOptions, progress func(done, total int64)) (*Model, error) {
-	b, err := newBase(dev, f.Config, o, func(name string) compute.DType {
-		t, _ := f.set.Tensor(name)
-		dtype, _ := deviceType(t.DType)
-		return dtype
-	})
+	b, err := newBase(dev, f.Config, o, f.stored)
 	if err != nil {
 		return nil, fmt.Errorf("load model: %w", err)
 	}
 	b.files = f.Dir
-	var done, total int64
-	for _, t := range b.tensors {
-		src, _ := f.set.Tensor(t.name)
-		total += int64(len(src.Data))
-	}
-	for _, t := range b.tensors {
-		src, _ := f.set.Tensor(t.name)
-		if err := b.fill(t, src); err != nil {
-			b.free()
-			return nil, fmt.Errorf("load model: tensor %s: %w", t.name, err)
-		}
-		f.set.Forget(src)
-		done += int64(len(src.Data))
-		if progress != nil {
-			progress(done, total)
-		}
+	if err := b.load(f, progress); err != nil {
+		b.free()
+		return nil, fmt.Errorf("load model: %w", err)
 	}
 	return newModel(b), nil
 }
 
-// fill brings one stored tensor to the device, in the form in which it is held there.
-func (b *base) fill(t tensor, src safetensors.Tensor) error {
-	if i := firstNonFinite(src); i >= 0 {
-		return fmt.Errorf("element %d is NaN or infinite; the file is damaged, or training diverged before it was saved", i)
-	}
-	if src.DType == safetensors.F64 {
-		values, err := safetensors.Float32s(src)
-		if err != nil {
-			return err
-		}
-		src.DType, src.Data = safetensors.F32, compute.Bytes(values)
-	}
-	stored, err := deviceType(src.DType)
-	if err != nil {
-		return err
-	}
-	dst := t.weight.Data
-	if t.weight.Quant == nil && dst.DType() == stored {
-		b.dev.Upload(dst, src.Data)
-		return b.dev.Sync()
-	}
-	staged, err := b.dev.Alloc(stored, int(t.elements()))
+// job is one tensor of the files on its way to the device.
+type job struct {
+	src    safetensors.Tensor
+	to     compute.Buffer // as many bytes as src has, but for float64
+	finite bool           // its elements must be finite floats
+	tensor *tensor        // that is staged: to be settled when all of it has come; nil for bytes that are held as they are
+}
+
+// load brings all tensors to the device while the next ones are read.
+func (b *base) load(f *Files, progress func(done, total int64)) error {
+	staged, err := b.dev.Alloc(compute.U8, int(b.stagingBytes(f.stored)))
 	if err != nil {
 		return err
 	}
 	defer staged.Free()
-	b.dev.Upload(staged, src.Data)
-	if t.weight.Quant == nil {
-		b.dev.Cast(dst, staged)
-		return b.dev.Sync()
+	jobs := b.jobs(f, staged)
+	slices.SortStableFunc(jobs, func(x, y job) int {
+		fileX, atX := f.set.Position(x.src)
+		fileY, atY := f.set.Position(y.src)
+		return cmp.Or(cmp.Compare(fileX, fileY), cmp.Compare(atX, atY))
+	})
+	var done, total int64
+	for _, j := range jobs {
+		total += int64(len(j.src.Data))
 	}
-	return b.quantize(t.weight, staged)
+	r := startReading(f.set, jobs)
+	defer r.stop()
+	for p := range r.chunks {
+		if p.err != nil {
+			return fmt.Errorf("tensor %s: %w", p.job.src.Name, p.err)
+		}
+		b.dev.Upload(p.job.to.As(compute.U8).Slice(int(p.to), len(p.data)), p.data)
+		done += int64(p.read)
+		r.reuse(p)
+		if err := b.arrived(p); err != nil {
+			return fmt.Errorf("tensor %s: %w", p.job.src.Name, err)
+		}
+		if progress != nil {
+			progress(done, total)
+		}
+	}
+	return nil
 }
 
-// quantize turns staged values into 4 bits, through float32.
-func (b *base) quantize(w compute.Weight, staged compute.Buffer) error {
-	if staged.DType() != compute.F32 {
-		wide, err := b.dev.Alloc(compute.F32, staged.Len())
-		if err != nil {
-			return err
-		}
-		defer wide.Free()
-		b.dev.Cast(wide, staged)
-		staged = wide
+// arrived settles a tensor whose last chunk has come.
+func (b *base) arrived(p chunk) error {
+	if p.last && p.job.tensor != nil {
+		b.settle(p.job.tensor.weight, p.job.to)
 	}
-	b.dev.Quantize4(w, staged)
 	return b.dev.Sync()
 }
 
-// exponents are, for each type, the exponent bits of the elements in eight bytes, and one in the lowest of them: where all
-// exponent bits are set (NaN, infinity), adding it carries into the sign's place.
-var exponents = map[safetensors.DType]struct {
-	mask, one, sign uint64
-	size            int
-}{
-	safetensors.F64:  {0x7ff0000000000000, 0x0010000000000000, 0x8000000000000000, 8},
-	safetensors.F32:  {0x7f8000007f800000, 0x0080000000800000, 0x8000000080000000, 4},
-	safetensors.BF16: {0x7f807f807f807f80, 0x0080008000800080, 0x8000800080008000, 2},
-	safetensors.F16:  {0x7c007c007c007c00, 0x0400040004000400, 0x8000800080008000, 2},
+// jobs lists what has to be read. A tensor that is held in another form than it comes in goes through staged.
+func (b *base) jobs(f *Files, staged compute.Buffer) []job {
+	var jobs []job
+	for i := range b.tensors {
+		t := &b.tensors[i]
+		src, _ := f.set.Tensor(t.name)
+		as := f.stored(t.tensorSpec)
+		switch {
+		case as.quant != nil:
+			jobs = append(jobs, b.quantizedJobs(f.set, t, as.quant)...)
+		case t.comesAs(as):
+			jobs = append(jobs, job{src: src, to: t.weight.Data, finite: true})
+		default:
+			jobs = append(jobs, job{src: src, to: t.stage(staged, as), finite: true, tensor: t})
+		}
+	}
+	return jobs
 }
 
-// firstNonFinite is the index of the first NaN or infinity, -1 when there is none.
-func firstNonFinite(t safetensors.Tensor) int {
-	e, ok := exponents[t.DType]
-	if !ok {
-		return -1
+// quantizedJobs brings the bytes of a layer that is quantised already to the device as they are.
+func (b *base) quantizedJobs(set *safetensors.Set, t *tensor, q *prequantized) []job {
+	from := func(suffix string, to compute.Buffer, finite bool) job {
+		src, _ := set.Tensor(t.name + suffix)
+		return job{src: src, to: to, finite: finite}
 	}
-	bad := func(x uint64) bool { return (x&e.mask+e.one)&e.sign != 0 }
-	at := 0
-	for ; at+8 <= len(t.Data); at += 8 {
-		if bad(binary.LittleEndian.Uint64(t.Data[at:])) {
-			break
+	w := t.weight
+	if !q.DoubleQuant {
+		return []job{from("", w.Data, false), from(absmaxSuffix, w.Quant.Absmax, true)}
+	}
+	compute.Upload(b.dev, w.Quant.Offset, []float32{q.offset})
+	return []job{
+		from("", w.Data, false), from(absmaxSuffix, w.Quant.Codes, false),
+		from(nestedSuffix, w.Quant.Nested, true), from(nestedMapSuffix, w.Quant.Map, true),
+	}
+}
+
+// comesAs says whether the tensor is held in the very form in which it comes.
+func (t *tensor) comesAs(as stored) bool {
+	return as.quant != nil || t.weight.Quant == nil && t.weight.Data.DType() == as.dtype
+}
+
+// stage is the tensor's place in the staging buffer.
+func (t *tensor) stage(staged compute.Buffer, as stored) compute.Buffer {
+	return staged.Slice(0, int(t.elements())*as.dtype.Size()).As(as.dtype)
+}
+
+// stagingBytes is the size of the buffer through which tensors go that are held in another form than they come in.
+func (b *base) stagingBytes(as func(tensorSpec) stored) int64 {
+	var most int64
+	for i := range b.tensors {
+		t := &b.tensors[i]
+		if s := as(t.tensorSpec); !t.comesAs(s) {
+			most = max(most, t.elements()*int64(s.dtype.Size()))
 		}
 	}
-	for ; at+e.size <= len(t.Data); at += e.size {
-		var last [8]byte
-		copy(last[:], t.Data[at:at+e.size])
-		if bad(binary.LittleEndian.Uint64(last[:])) {
-			return at / e.size
-		}
+	return most
+}
+
+// settle gives a staged tensor the form in which it is held.
+func (b *base) settle(w compute.Weight, staged compute.Buffer) {
+	if w.Quant != nil {
+		b.dev.Quantize4(w, staged)
+		return
 	}
-	return -1
+	b.dev.Cast(w.Data, staged)
 }
 
 // NewRandom makes a float32 model with weights drawn as transformers initialises them: N(0, initializer_range²) for
@@ -149,27 +175,64 @@ func NewRandomWith(dev compute.Device, cfg Config, seed uint64, o LoadOptions) (
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("make random model: %w", err)
 	}
-	b, err := newBase(dev, cfg, o, func(string) compute.DType { return compute.F32 })
+	cfg.Quantization = nil
+	b, err := newBase(dev, cfg, o, plain(compute.F32))
 	if err != nil {
 		return nil, fmt.Errorf("make random model: %w", err)
 	}
-	for i, t := range b.tensors {
-		values := make([]float32, t.elements())
-		rng := rand.New(rand.NewPCG(seed, uint64(i)))
-		for j := range values {
-			switch t.kind {
-			case norm:
-				values[j] = 1
-			case embedding, matrix, head:
-				values[j] = float32(rng.NormFloat64() * cfg.InitStd)
-			case bias:
-			}
-		}
-		src := safetensors.Tensor{DType: safetensors.F32, Data: compute.Bytes(values)}
-		if err := b.fill(t, src); err != nil {
-			b.free()
-			return nil, fmt.Errorf("make random model: %w", err)
-		}
+	if err := b.draw(seed); err != nil {
+		b.free()
+		return nil, fmt.Errorf("make random model: %w", err)
 	}
 	return newModel(b), nil
+}
+
+// plain is a file in which every tensor has one type.
+func plain(t compute.DType) func(tensorSpec) stored {
+	return func(tensorSpec) stored { return stored{dtype: t} }
+}
+
+// draw fills all tensors, each from a generator of its own.
+func (b *base) draw(seed uint64) error {
+	as := stored{dtype: compute.F32}
+	staged, err := b.dev.Alloc(compute.U8, int(b.stagingBytes(plain(as.dtype))))
+	if err != nil {
+		return err
+	}
+	defer staged.Free()
+	values := make([]float32, 1<<20)
+	for i := range b.tensors {
+		t := &b.tensors[i]
+		to := t.weight.Data
+		if !t.comesAs(as) {
+			to = t.stage(staged, as)
+		}
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		for at := 0; at < to.Len(); {
+			v := values[:min(len(values), to.Len()-at)]
+			t.kind.draw(v, rng, b.cfg.InitStd)
+			compute.Upload(b.dev, to.Slice(at, len(v)), v)
+			at += len(v)
+		}
+		if !t.comesAs(as) {
+			b.settle(t.weight, to)
+		}
+		if err := b.dev.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k kind) draw(values []float32, rng *rand.Rand, std float64) {
+	for j := range values {
+		switch k {
+		case norm:
+			values[j] = 1
+		case embedding, matrix, head:
+			values[j] = float32(rng.NormFloat64() * std)
+		default:
+			values[j] = 0
+		}
+	}
 }

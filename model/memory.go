@@ -160,6 +160,7 @@ func (m *Model) Release() { m.work.free() }
 // PlanOptions is a method and a batch to plan for.
 type PlanOptions struct {
 	Load       LoadOptions
+	Files      *Files        // the checkpoint, which knows the type of each tensor; nil: all are of type Stored
 	Stored     compute.DType // type of the weights in the files, for Load.KeepDType
 	Adapter    AdapterConfig // or nil
 	Full       bool          // all weights are trained
@@ -182,6 +183,7 @@ type Memory struct {
 	Activations int64 `json:"activations"`
 	KV          int64 `json:"kv"`        // cache of one generation of MaxLen tokens
 	Workspace   int64 `json:"workspace"` // rotary tables, and the device's own
+	Loading     int64 `json:"loading"`   // the most that is held at once while the weights are read and quantised
 	Trainable   int64 `json:"trainable"` // parameters, not stacks
 }
 
@@ -190,11 +192,28 @@ func (p Memory) Total() int64 {
 	return p.Base + p.Adapters + p.Gradients + p.Optimizer + p.Activations + p.Workspace
 }
 
+// Peak is the most that a run ever holds: while it loads its weights, or from then on.
+func (p Memory) Peak() int64 { return max(p.Loading, p.Total()) }
+
+// stored says how the weights lie in the files.
+func (o *PlanOptions) stored(cfg *Config) func(tensorSpec) stored {
+	if o.Files != nil {
+		return o.Files.stored
+	}
+	as := stored{dtype: o.Stored}
+	return func(t tensorSpec) stored {
+		if q := cfg.Quantization; q != nil && t.kind == matrix {
+			return stored{quant: &prequantized{Type: q.Type, DoubleQuant: q.DoubleQuant}}
+		}
+		return as
+	}
+}
+
 // PlanMemory says what a run takes, from the configuration alone: the model is made and a step is run on a dry device.
 func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	var p Memory
 	dry := compute.NewDryLike(o.Workspace)
-	b, err := newBase(dry, cfg, o.Load, func(string) compute.DType { return o.Stored })
+	b, err := newBase(dry, cfg, o.Load, o.stored(&cfg))
 	if err != nil {
 		return p, err
 	}
@@ -207,11 +226,8 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 		return d
 	}
 	p.Base = took()
-	for _, t := range b.tensors {
-		if t.weight.Quant != nil {
-			dry.Quantize4(t.weight, nil) // as loading will
-		}
-	}
+	b.loadDry(dry, o.stored(&cfg))
+	p.Loading = dry.Memory().Peak
 	if o.Adapter != nil {
 		a, err := newAdapter(b, o.Adapter)
 		if err != nil {
@@ -245,4 +261,15 @@ func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
 	p.Workspace += dry.Workspace().Bytes()
 	p.KV = m.cfg.cacheBytes(o.MaxLen)
 	return p, nil
+}
+
+// loadDry does what loading will, without a file.
+func (b *base) loadDry(dry *compute.Dry, as func(tensorSpec) stored) {
+	staged, _ := dry.Alloc(compute.U8, int(b.stagingBytes(as))) // which never fails
+	defer staged.Free()
+	for i := range b.tensors {
+		if t := &b.tensors[i]; !t.comesAs(as(t.tensorSpec)) {
+			b.settle(t.weight, staged)
+		}
+	}
 }

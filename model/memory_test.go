@@ -175,7 +175,7 @@ func TestPlanOfCheckpointing(t *testing.T) {
 func BenchmarkMeasureLargest(b *testing.B) {
 	cfg := tenMillion()
 	cfg.Layers = 32
-	base, err := newBase(compute.NewDryLike(openDevice(b).Info().Workspace), cfg, LoadOptions{}, func(string) compute.DType { return compute.F32 })
+	base, err := newBase(compute.NewDryLike(openDevice(b).Info().Workspace), cfg, LoadOptions{}, plain(compute.F32))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func (r *Run) forecast(env Environment) error {
 	}
 	options := model.PlanOptions{
 		Load:       r.loadOptions(env.Device),
-		Stored:     storedDType(r.files.DType()),
+		Files:      r.files,
 		Full:       r.config.Method == MethodFull,
 		Checkpoint: r.config.GradCheckpointing,
 		MaxTokens:  maxTokens, MaxSeqs: maxSeqs, MaxLen: maxLen,
@@ -165,16 +165,6 @@ func (r *Run) forecast(env Environment) error {
 	return nil
 }
 
-// storedDType reads torch's name of the type of a model's weights.
-func storedDType(name string) compute.DType {
-	for _, t := range []compute.DType{compute.BF16, compute.F16} {
-		if t.String() == name {
-			return t
-		}
-	}
-	return compute.F32
-}
-
 // bounds are those of the largest micro-batch, in training and in evaluation.
 func (r *Run) bounds() (maxTokens, maxSeqs, maxLen int) {
 	for _, l := range []*datasets.Loader{r.loader, r.evaluation} {
@@ -207,17 +197,42 @@ func estimateSeconds(p Plan, c Config, flops float64) float64 {
 // loadOptions says how weights are held, and notes what this device does otherwise than asked.
 func (r *Run) loadOptions(device compute.Info) model.LoadOptions {
 	c := r.config
-	o := model.LoadOptions{Quant4: c.LoadIn4bit, DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
+	o := model.LoadOptions{Quant4: r.in4bit(), DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
+	if c.QuantType == compute.FP4.String() {
+		o.QuantType = compute.FP4
+	}
 	native := false
 	for _, t := range device.MatMul {
 		native = native || t == compute.BF16
 	}
 	// the 4-bit linears are nearly all of the products of a 4-bit model: their type is that of all of them
-	wanted := c.BF16 || c.LoadIn4bit && c.QuantComputeDType == "bfloat16"
+	wanted := c.BF16 || r.in4bit() && c.QuantComputeDType == "bfloat16"
 	if wanted && native {
 		o.Compute = compute.BF16
 	}
 	return o
+}
+
+// in4bit says whether the base is held in 4 bits: as asked for, or because the checkpoint is quantised already.
+func (r *Run) in4bit() bool { return r.config.LoadIn4bit || r.files.Config.Quantization != nil }
+
+// checkQuantization holds the run's options against a checkpoint that is quantised already: its own quantisation holds, as in
+// transformers.
+func (r *Run) checkQuantization() error {
+	q, c := r.files.Config.Quantization, r.config
+	if q == nil {
+		return nil
+	}
+	if c.Method == MethodFull {
+		return faultf(0, "method: full trains every weight, but the checkpoint holds %s weights, which cannot be trained; use method qlora, or the checkpoint that it was made from", q.Type)
+	}
+	switch {
+	case !c.LoadIn4bit:
+		r.notice(fmt.Sprintf("load_in_4bit: the checkpoint is quantised already (%s), so it is on", q))
+	case c.QuantType != q.Type.String() || c.DoubleQuant != q.DoubleQuant:
+		r.notice(fmt.Sprintf("bnb_4bit_quant_type, bnb_4bit_use_double_quant: the checkpoint is quantised already (%s); its own hold", q))
+	}
+	return nil
 }
 
 func (r *Run) notice(text string) { r.plan.Notices = append(r.plan.Notices, text) }
@@ -228,7 +243,7 @@ func (r *Run) deviceNotices(device compute.Info) {
 	if c.BF16 && o.Compute != compute.BF16 {
 		r.notice("bf16: this device multiplies no bfloat16; computed in float32")
 	}
-	if !c.LoadIn4bit {
+	if !r.in4bit() {
 		return
 	}
 	switch {

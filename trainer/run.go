@@ -133,6 +133,9 @@ func readRun(ctx context.Context, cfg Config, env Environment, opts Options) (_ 
 		}
 		r.ownFiles = true
 	}
+	if err = r.checkQuantization(); err != nil {
+		return nil, err
+	}
 	if r.corpus, err = readData(ctx, cfg, r.files, opts.Progress); err != nil {
 		return nil, err
 	}

@@ -11,12 +11,8 @@ import (
 
 // mapFile maps a file read-only. Its size is taken at this moment; the header is checked against it, so that no
 // slice reaches beyond the mapping.
-func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // the mapping outlives the descriptor
+func mapFile(f *os.File) ([]byte, error) {
+	path := f.Name()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -36,12 +32,6 @@ func mapFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
 	return data, nil
-}
-
-// forgetPages lets go of a part of a mapping; what touches it later reads the file again.
-func forgetPages(data []byte, from, to int) {
-	page := os.Getpagesize()
-	_ = unix.Madvise(data[from/page*page:to], unix.MADV_DONTNEED) // advice: without it, memory is only held for longer
 }
 
 func unmapFile(data []byte) error {

@@ -3,6 +3,7 @@ package safetensors
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,6 +42,7 @@ type Set struct {
 type mapped struct {
 	path string
 	data []byte
+	file *os.File // open for ReadAt as long as the set is
 }
 
 // File names that transformers and PEFT give to weights.
@@ -130,11 +132,15 @@ func findInFolder(dir string) (string, error) {
 // openFile maps one file and adds its tensors; with an index, only those that the index places in another shard
 // are left out.
 func (s *Set) openFile(path string, index map[string]string) error {
-	data, err := mapFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open weights: %w", err)
 	}
-	s.files = append(s.files, mapped{path, data})
+	data, err := mapFile(f)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open weights: %w", err), f.Close())
+	}
+	s.files = append(s.files, mapped{path, data, f})
 	h, err := parseHeader(data)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -192,20 +198,58 @@ func (s *Set) Close() error {
 		if err := unmapFile(f.data); err != nil {
 			errs = append(errs, fmt.Errorf("unmap %s: %w", f.path, err))
 		}
+		if err := f.file.Close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	s.files, s.tensors, s.names = nil, nil, nil
 	return errors.Join(errs...)
 }
 
-// Forget lets the system take back the memory of a tensor's data, which is read from its file again when it is touched: a
-// model that has been loaded need not be held twice.
-func (s *Set) Forget(t Tensor) {
+// place is the file in which a tensor of the set lies, and where in it; nil for one that is in memory only.
+func (s *Set) place(t Tensor) (*mapped, int64) {
+	if len(t.Data) == 0 {
+		return nil, 0
+	}
 	start := uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))
-	for _, f := range s.files {
+	for i := range s.files {
+		f := &s.files[i]
 		base := uintptr(unsafe.Pointer(unsafe.SliceData(f.data)))
-		if len(t.Data) > 0 && start >= base && start < base+uintptr(len(f.data)) {
-			from := int(start - base)
-			forgetPages(f.data, from, from+len(t.Data))
+		if start >= base && start < base+uintptr(len(f.data)) {
+			return f, int64(start - base)
 		}
 	}
+	return nil, 0
+}
+
+// Position orders tensors as their bytes lie in the files: by file, then by offset. Reading in that order suits disks.
+func (s *Set) Position(t Tensor) (file int, offset int64) {
+	f, offset := s.place(t)
+	for i := range s.files {
+		if f == &s.files[i] {
+			return i, offset
+		}
+	}
+	return 0, 0
+}
+
+// ReadAt fills p with the bytes of a tensor of the set from off on. It reads the file itself rather than the mapping: what has
+// been read is not counted as this process's memory, and a file that was cut or lost meanwhile is an error, where touching the
+// mapping would end the program.
+func (s *Set) ReadAt(t Tensor, p []byte, off int64) error {
+	if off < 0 || off+int64(len(p)) > int64(len(t.Data)) {
+		return fmt.Errorf("read tensor %q: bytes %d to %d of %d", t.Name, off, off+int64(len(p)), len(t.Data))
+	}
+	f, at := s.place(t)
+	if f == nil {
+		copy(p, t.Data[off:])
+		return nil
+	}
+	switch _, err := f.file.ReadAt(p, at+off); {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("read %s: the file was cut short while it was being read", f.path)
+	case err != nil:
+		return fmt.Errorf("read weights: %w", err)
+	}
+	return nil
 }

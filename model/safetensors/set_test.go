@@ -123,27 +123,55 @@ func TestReadReference(t *testing.T) {
 	}
 }
 
-// What was forgotten is read again, and its neighbours with it.
-func TestForget(t *testing.T) {
-	s, err := Open("testdata/reference.safetensors")
+// Parts that are read from the file are those of the mapping; in memory too.
+func TestReadAt(t *testing.T) {
+	const path = "testdata/reference.safetensors"
+	mapped, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mapped.Close()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inMemory, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Set{mapped, inMemory} {
+		for _, name := range s.Names() {
+			x, _ := s.Tensor(name)
+			for _, off := range []int{0, len(x.Data) / 3} {
+				got := make([]byte, len(x.Data)-off)
+				if err := s.ReadAt(x, got, int64(off)); err != nil || !bytes.Equal(got, x.Data[off:]) {
+					t.Errorf("%s from %d: other bytes, %v", name, off, err)
+				}
+			}
+			if err := s.ReadAt(x, make([]byte, len(x.Data)+1), 0); err == nil {
+				t.Errorf("%s: read beyond its end", name)
+			}
+		}
+	}
+}
+
+// A file that is cut while the set is open is an error, and not the end of the program.
+func TestReadAtOfACutFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := WriteSources(path, []Source{floats("a", make([]float32, 1<<16)...)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	before := map[string][]byte{}
-	for _, name := range s.Names() {
-		x, _ := s.Tensor(name)
-		before[name] = bytes.Clone(x.Data)
+	if err := os.Truncate(path, 1<<12); err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range s.Names() {
-		x, _ := s.Tensor(name)
-		s.Forget(x)
-	}
-	s.Forget(Tensor{Data: []byte{1, 2, 3}}) // that lies in no file
-	for name, want := range before {
-		if x, _ := s.Tensor(name); !bytes.Equal(x.Data, want) {
-			t.Errorf("%s has other bytes", name)
-		}
+	x, _ := s.Tensor("a")
+	if err := s.ReadAt(x, make([]byte, len(x.Data)), 0); err == nil || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("a file that was cut: %v", err)
 	}
 }
 
