@@ -167,7 +167,7 @@ func newRoot(e *env) *cobra.Command {
 	})
 	root.AddCommand(
 		demoCommand(e), trainCommand(e), planCommand(e), scoreCommand(e), tokenizeCommand(e), renderCommand(e),
-		generateCommand(e), dataCommand(e), inspectCommand(e), doctorCommand(e), benchCommand(e),
+		generateCommand(e), exportCommand(e), dataCommand(e), inspectCommand(e), doctorCommand(e), benchCommand(e),
 	)
 	addWorkbench(e, root)
 	return root
