@@ -29,6 +29,9 @@ func TestPrequantizedForwardMatchesTransformers(t *testing.T) {
 	for _, name := range prequantizedModels {
 		t.Run(name, func(t *testing.T) {
 			needDump(t, name)
+			if strings.Contains(name, "fp4") {
+				t.Skip("not run: this device has no FP4 kernels yet")
+			}
 			m := loadModel(t, dev, name, LoadOptions{KeepDType: true})
 			d := openDump(t, name+"/dump/forward.safetensors")
 			in, scored := d.batch(t)
