@@ -50,6 +50,15 @@ func begin(out string, sources ...string) (_ *folder, err error) {
 	return f, nil
 }
 
+// CheckPlace refuses what an export would refuse of a place, before any work is done.
+func CheckPlace(out string, sources ...string) error {
+	abs, err := filepath.Abs(out)
+	if err != nil {
+		return err
+	}
+	return checkPlace(abs, sources)
+}
+
 // checkPlace refuses a folder that holds something, and one in which the export would overwrite or shadow what it reads.
 func checkPlace(out string, sources []string) error {
 	entries, err := os.ReadDir(out)

@@ -1,11 +1,8 @@
 package session
 
 import (
-	"context"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 
 	"lathe/datasets"
 	"lathe/evalsuite"
@@ -108,59 +105,4 @@ func versionStep(run RunView, version string, live int) int {
 		}
 	}
 	return 0
-}
-
-// export writes a version of the adapter for others to read.
-func (s *Session) export(v View, c Export) error {
-	if c.Format != "peft" {
-		return fmt.Errorf("unknown format %q: peft is the one that can be written", c.Format)
-	}
-	if c.Version == VersionBase {
-		return fmt.Errorf("the base has no adapter: name a checkpoint or %q", VersionLive)
-	}
-	if entries, err := os.ReadDir(c.Out); err == nil && len(entries) > 0 {
-		return fmt.Errorf("%s is not empty: name a new folder", c.Out)
-	}
-	go func() {
-		err := s.engine.ask(s.ctx, func(live *trainer.Live) error { return exportPEFT(s.ctx, live, c) })
-		if err != nil {
-			s.post(v.Run.ID, Noted{Level: datasets.LevelError, Text: fmt.Sprintf("export: %v", err)})
-			return
-		}
-		s.post(v.Run.ID, Exported{Format: c.Format, Path: c.Out})
-	}()
-	return nil
-}
-
-// exportPEFT writes a PEFT folder, reads it back and compares the loss on the validation rows: an adapter that loads but is
-// ignored by its reader is the mistake that this finds.
-func exportPEFT(ctx context.Context, live *trainer.Live, c Export) error {
-	if live.Adapter == nil {
-		return fmt.Errorf("the run has no adapter: method full writes whole models")
-	}
-	return withVersion(live, c.Version, func(m *model.Model) error {
-		if err := os.MkdirAll(filepath.Dir(c.Out), 0o755); err != nil {
-			return err
-		}
-		if err := m.Adapter().Save(c.Out); err != nil {
-			return err
-		}
-		want, _, err := live.Evaluate(ctx, m)
-		if err != nil {
-			return err
-		}
-		back, err := model.LoadAdapter(live.Model, c.Out)
-		if err != nil {
-			return fmt.Errorf("read back: %w", err)
-		}
-		defer back.Free()
-		got, _, err := live.Evaluate(ctx, live.Model.With(back))
-		if err != nil {
-			return err
-		}
-		if got != want {
-			return fmt.Errorf("read back from %s the loss is %g, written it was %g", c.Out, got, want)
-		}
-		return nil
-	})
 }
