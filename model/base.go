@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 
 	"lathe/compute"
 	"lathe/model/tape"
@@ -21,16 +22,17 @@ type base struct {
 	head      tape.Linear
 	tensors   []tensor // all of them, in layout order
 
-	rope     rotary
+	rope     [2]rotary      // by Config.ropeOf
+	alibi    compute.Buffer // [H] slopes, or nil
 	work     workspace
 	grads    []compute.Buffer // of full fine-tuning
 	trainAll bool
 }
 
-// layer is the weights of one block.
+// layer is the weights of one block; nil is what the family does not have.
 type layer struct {
-	inputNorm, postNorm *tape.Norm
-	linear              [numModules]*tape.Linear
+	norm   [numNorms]*tape.Norm
+	linear [numModules]*tape.Linear
 }
 
 // tensor is one weight of the base and the places where its gradient goes.
@@ -46,9 +48,14 @@ func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(tensorSp
 		o.Quant4, o.QuantType, o.DoubleQuant = true, q.Type, q.DoubleQuant
 	}
 	b := &base{cfg: cfg, dev: dev, rule: dev.Info().Workspace, options: o, layers: make([]layer, cfg.Layers)}
+	b.finalNorm = b.newNorm()
 	for i := range b.layers {
-		for m := range b.layers[i].linear {
+		for _, m := range cfg.modules() {
 			b.layers[i].linear[m] = &tape.Linear{}
+		}
+		for _, at := range cfg.norms() {
+			n := b.newNorm()
+			b.layers[i].norm[at] = &n
 		}
 	}
 	for _, spec := range cfg.layout() {
@@ -59,7 +66,18 @@ func newBase(dev compute.Device, cfg Config, o LoadOptions, stored func(tensorSp
 		}
 		b.place(spec, w)
 	}
+	if cfg.Alibi {
+		var err error
+		if b.alibi, err = compute.From(dev, alibiSlopes(cfg.Heads)); err != nil {
+			b.free()
+			return nil, fmt.Errorf("allocate the alibi slopes: %w", err)
+		}
+	}
 	return b, nil
+}
+
+func (b *base) newNorm() tape.Norm {
+	return tape.Norm{Layer: b.cfg.LayerNorm, Eps: b.cfg.NormEps, Offset: b.cfg.NormOffset}
 }
 
 // newWeight allocates one tensor: vectors as float32, matrices in 4 bits, as they are stored, or as float32.
@@ -75,7 +93,7 @@ func (b *base) newWeight(t tensorSpec, as stored) (compute.Weight, error) {
 		return compute.NewQuant4(b.dev, out, in, b.options.QuantType, b.options.DoubleQuant)
 	}
 	dtype := compute.F32
-	if b.options.KeepDType && (as.dtype == compute.BF16 || as.dtype == compute.F16) && t.kind != norm && t.kind != bias {
+	if b.options.KeepDType && (as.dtype == compute.BF16 || as.dtype == compute.F16) && !t.kind.vector() {
 		dtype = as.dtype
 	}
 	data, err := b.dev.Alloc(dtype, out*in)
@@ -85,49 +103,69 @@ func (b *base) newWeight(t tensorSpec, as stored) (compute.Weight, error) {
 // place puts a tensor where the forward pass looks for it.
 func (b *base) place(spec tensorSpec, w compute.Weight) {
 	t := tensor{tensorSpec: spec, weight: w}
+	grad := func(to ...*compute.Buffer) { t.grads = to }
+	at := &b.finalNorm
+	if spec.layer >= 0 {
+		at = b.layers[spec.layer].norm[spec.place]
+	}
 	switch spec.kind {
 	case embedding:
-		b.embed = tape.Embedding{Table: w.Data, Scale: 1}
-		t.grads = []*compute.Buffer{&b.embed.Grad}
+		b.embed = tape.Embedding{Table: w.Data, Scale: b.cfg.embeddingScale(w.Data.DType())}
+		grad(&b.embed.Grad)
 		if b.cfg.TieHead {
 			b.head.W = w
-			t.grads = append(t.grads, &b.head.Grad)
+			grad(&b.embed.Grad, &b.head.Grad)
 		}
 	case head:
 		b.head.W = w
-		t.grads = []*compute.Buffer{&b.head.Grad}
+		grad(&b.head.Grad)
 	case norm:
-		n := &tape.Norm{W: w.Data, Eps: b.cfg.NormEps}
-		switch {
-		case spec.layer < 0:
-			n = &b.finalNorm
-			*n = tape.Norm{W: w.Data, Eps: b.cfg.NormEps}
-		case spec.post:
-			b.layers[spec.layer].postNorm = n
-		default:
-			b.layers[spec.layer].inputNorm = n
-		}
-		t.grads = []*compute.Buffer{&n.Grad}
+		at.W = w.Data
+		grad(&at.Grad)
+	case normBias:
+		at.Bias = w.Data
+		grad(&at.BiasGrad)
 	case matrix:
 		l := b.layers[spec.layer].linear[spec.module]
 		l.W = w
-		t.grads = []*compute.Buffer{&l.Grad}
+		grad(&l.Grad)
 	case bias:
 		l := b.layers[spec.layer].linear[spec.module]
 		l.Bias = w.Data
-		t.grads = []*compute.Buffer{&l.BiasGrad}
+		grad(&l.BiasGrad)
 	}
 	b.tensors = append(b.tensors, t)
 }
 
+// embeddingScale is 1 or, for Gemma, √C rounded to the type in which the embeddings are held.
+func (c *Config) embeddingScale(held compute.DType) float32 {
+	if !c.EmbedScale {
+		return 1
+	}
+	root := float32(math.Sqrt(float64(c.Hidden)))
+	switch held {
+	case compute.BF16:
+		return roundBF16(root)
+	case compute.F16: // 11 significant bits; √C is far from both ends of its range
+		bits := math.Float32bits(root)
+		return math.Float32frombits((bits + 0xfff + bits>>13&1) &^ 0x1fff)
+	}
+	return root
+}
+
 func (b *base) free() {
 	b.work.free()
-	b.rope.free()
+	for i := range b.rope {
+		b.rope[i].free()
+	}
+	if b.alibi != nil {
+		b.alibi.Free()
+	}
 	for _, t := range b.tensors {
 		t.weight.Free()
 	}
 	for _, g := range b.grads {
 		g.Free()
 	}
-	b.tensors, b.grads = nil, nil
+	b.tensors, b.grads, b.alibi = nil, nil, nil
 }

@@ -38,7 +38,7 @@ func (c *cache) slice(b compute.Buffer, p piece) compute.Buffer {
 // rowsOf gives the cache's own rows of a pass over one sequence, so that keys and values are computed in place; nil when
 // the pass serves several sequences.
 func (c *cache) rowsOf(layer int) (k, v *tape.Tensor) {
-	if len(c.pieces) != 1 {
+	if c == nil || len(c.pieces) != 1 {
 		return nil, nil
 	}
 	return &tape.Tensor{Value: c.slice(c.k[layer], c.pieces[0])}, &tape.Tensor{Value: c.slice(c.v[layer], c.pieces[0])}

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"lathe/compute"
@@ -20,34 +21,70 @@ type Config struct {
 	Intermediate  int    // intermediate_size F
 	Vocab         int    // vocab_size V
 	ContextLength int    // max_position_embeddings
-	NormEps       float32
+
+	LayerNorm  bool // with mean and bias, in place of RMSNorm
+	NormEps    float32
+	NormOffset float32 // RMSNorm multiplies by weight + NormOffset: 1 for Gemma
+	QKNorm     bool    // each head of queries and keys is normalised before the rotation
+	Sandwich   bool    // the outputs of attention and MLP are normalised too
+	Parallel   bool    // attention and MLP read the same input and are added to it together
+	SharedNorm bool    // of a parallel block: one norm serves both
+
+	MLP           MLP
 	Act           compute.Act
-	RoPE          RoPE
-	TieHead       bool // tie_word_embeddings
-	AttentionBias bool // q_proj, k_proj and v_proj have biases
+	QKVGroups     int  // groups of [queries, key, value] in a fused projection; 0 where there are three
+	AttentionBias bool // q_proj, k_proj and v_proj, or the fused one, have biases
 	OutputBias    bool // o_proj has one
 	MLPBias       bool
-	Window        int // sliding_window, 0 is off
-	InitStd       float64
-	AttnDropout   float64 // attention_dropout: refused in training unless 0
-	DType         string  // torch_dtype or dtype as written, "" when it is not
-	BOS, PAD      int32   // -1 when there is none
-	EOS           []int32 // of generation_config.json, else of config.json
+	TieHead       bool // tie_word_embeddings
+	EmbedScale    bool // embeddings are multiplied by √C
+
+	RoPE         RoPE
+	LocalRoPE    *RoPE   // of blocks with a sliding window, where it is another: Gemma 3
+	Alibi        bool    // distances are part of the scores, in place of rotations (Press et al. 2021)
+	Window       int     // sliding_window, 0 is off
+	Sliding      []bool  // which blocks have the window; nil: all
+	AttnScalar   float64 // query_pre_attn_scalar: scores are divided by its root; 0: by that of D
+	AttnSoftcap  float32 // attn_logit_softcapping, 0 is off
+	FinalSoftcap float32 // final_logit_softcapping, 0 is off
+
+	InitStd     float64
+	AttnDropout float64 // attention_dropout: refused in training unless 0
+	DType       string  // torch_dtype or dtype as written, "" when it is not
+	BOS, PAD    int32   // -1 when there is none
+	EOS         []int32 // of generation_config.json, else of config.json
 
 	// Quantization says that the checkpoint was quantised before it was saved; nil for a plain one.
 	Quantization *Quantization `json:",omitempty"`
 
-	raw map[string]json.RawMessage // config.json as read, to be written again
+	dropout string                     // a dropout of the base that is not 0, as "hidden_dropout 0.1"
+	raw     map[string]json.RawMessage // config.json as read, to be written again
 }
 
-// RoPE is the configuration of the rotary embedding.
-type RoPE struct {
-	Theta  float64 // rope_theta
-	Type   string  // default, linear or llama3
-	Factor float64
-	// LowFreqFactor, HighFreqFactor and OriginalContext are llama3's.
-	LowFreqFactor, HighFreqFactor float64
-	OriginalContext               int
+// MLP is the form of a block's feed-forward layer.
+type MLP uint8
+
+// The forms of an MLP.
+const (
+	Gated      MLP = iota // W_down·(act(W_gate·h) · W_up·h)
+	FusedGated            // the same with gate and up in one matrix
+	Plain                 // W_down·act(W_up·h)
+)
+
+// window is the sliding window of a block, 0 for none.
+func (c *Config) window(layer int) int {
+	if c.Sliding != nil && !c.Sliding[layer] {
+		return 0
+	}
+	return c.Window
+}
+
+// attentionScale is what scores are multiplied by.
+func (c *Config) attentionScale() float32 {
+	if c.AttnScalar > 0 {
+		return float32(1 / math.Sqrt(c.AttnScalar))
+	}
+	return float32(1 / math.Sqrt(float64(c.HeadDim)))
 }
 
 // Limits that no real model comes near; they keep products of sizes within an int64.
@@ -59,22 +96,25 @@ const (
 // ParseConfig reads config.json and, where there is one (else nil), generation_config.json, of transformers 4 or 5. What
 // this program cannot compute is an error that names the key.
 func ParseConfig(config, generation []byte) (Config, error) {
-	var c Config
 	k, err := parseKeys("config.json", config)
 	if err != nil {
-		return c, err
+		return Config{}, err
+	}
+	if k, err = textOnly(k); err != nil {
+		return Config{}, err
 	}
 	f, err := findFamily(k)
 	if err != nil {
-		return c, err
+		return Config{}, err
 	}
-	c = Config{Family: f.name, Architecture: f.architecture, raw: k.raw}
-	c.readSizes(k)
-	c.readOptions(k)
-	c.readRoPE(k)
+	c := Config{Family: f.name, Architecture: f.architecture, raw: k.raw}
+	k.fill(f.defaults)
+	c.readSizes(k, f)
+	c.readOptions(k, f)
 	c.readTokens(k)
 	c.readQuantization(k)
-	f.options(&c, k)
+	f.options(&c, &options{in: k})
+	c.readRoPE(k, f)
 	k.refuse(f)
 	if err := k.err; err != nil {
 		return Config{}, err
@@ -88,13 +128,17 @@ func ParseConfig(config, generation []byte) (Config, error) {
 	return c, nil
 }
 
-func (c *Config) readSizes(k *keys) {
+func (c *Config) readSizes(k *keys, f *family) {
 	c.Hidden = k.size("hidden_size", 0)
 	c.Layers = k.size("num_hidden_layers", 0)
 	c.Heads = k.size("num_attention_heads", 0)
-	c.Intermediate = k.size("intermediate_size", 0)
+	fallback := 0
+	if f.name == "falcon" {
+		fallback = 4 * c.Hidden
+	}
+	c.Intermediate = k.size(f.spell("intermediate_size"), fallback)
 	c.Vocab = k.size("vocab_size", 0)
-	c.KVHeads = k.size("num_key_value_heads", c.Heads)
+	c.KVHeads = k.size(f.spell("num_key_value_heads"), c.Heads)
 	c.ContextLength = k.size("max_position_embeddings", 2048)
 	headDim := 0
 	if c.Heads > 0 {
@@ -103,62 +147,38 @@ func (c *Config) readSizes(k *keys) {
 	c.HeadDim = k.size("head_dim", headDim)
 }
 
-func (c *Config) readOptions(k *keys) {
-	c.NormEps = float32(k.number("rms_norm_eps", 1e-6))
+// acts are transformers' names of activations. gelu_fast and gelu_new spell the same formula as gelu_pytorch_tanh.
+var acts = map[string]compute.Act{
+	"silu": compute.SiLU, "swish": compute.SiLU, "relu": compute.ReLU, "gelu": compute.GELU, "gelu_python": compute.GELU,
+	"gelu_pytorch_tanh": compute.GELUTanh, "gelu_new": compute.GELUTanh, "gelu_fast": compute.GELUTanh,
+	"gelu_accurate": compute.GELUTanh, "gelu_python_tanh": compute.GELUTanh,
+}
+
+var actNames = map[compute.Act]string{
+	compute.SiLU: "silu", compute.GELU: "gelu", compute.GELUTanh: "gelu_pytorch_tanh", compute.ReLU: "relu",
+}
+
+// dropouts are transformers' keys of dropouts inside of the base, beside attention_dropout.
+var dropouts = []string{"hidden_dropout", "resid_pdrop", "embd_pdrop", "residual_dropout", "embedding_dropout"}
+
+func (c *Config) readOptions(k *keys, f *family) {
+	c.NormEps = float32(k.number(f.spell("rms_norm_eps"), 1e-6))
 	c.TieHead = k.flag("tie_word_embeddings", false)
 	c.InitStd = k.number("initializer_range", 0.02)
 	c.AttnDropout = k.number("attention_dropout", 0)
+	for _, key := range dropouts {
+		if p := k.number(key, 0); p != 0 && c.dropout == "" {
+			c.dropout = fmt.Sprintf("%s %v", key, p)
+		}
+	}
 	c.DType = k.text("torch_dtype", k.text("dtype", ""))
-	switch act := k.text("hidden_act", "silu"); act {
-	case "silu", "swish":
-		c.Act = compute.SiLU
-	case "gelu":
-		c.Act = compute.GELU
-	case "gelu_pytorch_tanh", "gelu_new":
-		c.Act = compute.GELUTanh
-	case "relu":
-		c.Act = compute.ReLU
-	default:
-		k.fail("hidden_act", fmt.Errorf("activation %q is not supported (silu, gelu, gelu_pytorch_tanh or relu)", act))
+	key := f.spell("hidden_act")
+	name := k.text(key, "silu")
+	act, known := acts[name]
+	if !known {
+		k.fail(key, fmt.Errorf("activation %q is not supported (silu, gelu, gelu_pytorch_tanh or relu)", name))
 	}
-}
-
-// readRoPE reads rope_theta and rope_scaling (transformers 4) or rope_parameters (5), which then holds both.
-func (c *Config) readRoPE(k *keys) {
-	c.RoPE = RoPE{Theta: k.number("rope_theta", 10000), Type: "default"}
-	for _, key := range []string{"rope_scaling", "rope_parameters"} {
-		sub := k.object(key)
-		if sub == nil {
-			continue
-		}
-		r := &c.RoPE
-		r.Theta = sub.number("rope_theta", r.Theta)
-		r.Type = sub.text("rope_type", sub.text("type", "default"))
-		if p := sub.number("partial_rotary_factor", 1); p != 1 {
-			sub.fail("partial_rotary_factor", fmt.Errorf("%v is not supported for this family", p))
-		}
-		switch r.Type {
-		case "default":
-		case "llama3":
-			r.LowFreqFactor = sub.need("low_freq_factor")
-			r.HighFreqFactor = sub.need("high_freq_factor")
-			r.OriginalContext = sub.size("original_max_position_embeddings", c.ContextLength)
-			if sub.err == nil && r.HighFreqFactor <= r.LowFreqFactor {
-				sub.fail("high_freq_factor", fmt.Errorf("%v is not above low_freq_factor %v", r.HighFreqFactor, r.LowFreqFactor))
-			}
-			fallthrough
-		case "linear":
-			if r.Factor = sub.need("factor"); sub.err == nil && r.Factor < 1 {
-				sub.fail("factor", fmt.Errorf("%v is below 1", r.Factor))
-			}
-		default:
-			sub.fail("rope_type", fmt.Errorf("%q is not supported (default, linear or llama3)", r.Type))
-		}
-		k.join(sub)
-	}
-	if c.RoPE.Theta <= 0 {
-		k.fail("rope_theta", fmt.Errorf("%v is not above 0", c.RoPE.Theta))
-	}
+	c.Act = act
 }
 
 func (c *Config) readTokens(k *keys) {
@@ -198,8 +218,12 @@ func (c *Config) check() error {
 		return fmt.Errorf("num_hidden_layers: %d is above %d", c.Layers, maxLayers)
 	case c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("num_key_value_heads: %d heads cannot be shared out among %d", c.Heads, c.KVHeads)
-	case c.HeadDim == 0 || c.HeadDim%2 != 0:
-		return fmt.Errorf("head_dim: %d is not even, so it cannot be rotated in pairs", c.HeadDim)
+	case c.HeadDim == 0 || !c.Alibi && c.RoPE.rotary(c)%2 != 0:
+		return fmt.Errorf("head_dim: %d dimensions of %d cannot be rotated in pairs", c.RoPE.rotary(c), c.HeadDim)
+	case c.QKVGroups > 1 && c.QKVGroups != c.KVHeads:
+		return fmt.Errorf("num_key_value_heads: %d groups of queries have %d key heads", c.QKVGroups, c.KVHeads)
+	case c.Sliding != nil && len(c.Sliding) != c.Layers:
+		return fmt.Errorf("layer_types: %d for %d layers", len(c.Sliding), c.Layers)
 	case int64(c.Heads)*int64(c.HeadDim) > maxSize:
 		return fmt.Errorf("head_dim: %d heads of %d are too large", c.Heads, c.HeadDim)
 	case int64(c.Layers)*int64(c.Hidden)*int64(c.Intermediate) > 1<<46 || int64(c.Hidden)*int64(c.Vocab) > 1<<46:
@@ -213,6 +237,14 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// baseDropout names a dropout of the base that training would need, "" for none.
+func (c *Config) baseDropout() string {
+	if c.AttnDropout != 0 {
+		return fmt.Sprintf("attention_dropout %v", c.AttnDropout)
+	}
+	return c.dropout
 }
 
 // Parameters is the number of weights, a tied head counted once.

@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -12,19 +11,30 @@ import (
 type family struct {
 	name         string // model_type
 	architecture string
-	options      func(c *Config, k *keys)
-	names        names
+	// keys spells keys of config.json that a family calls otherwise than llama does.
+	keys map[string]string
+	// defaults are the keys that transformers fills in where an old config.json leaves them out. A key that says null stays so.
+	defaults map[string]string
+	// options reads what a llama does not have, or writes it: a config.json that it has written reads the same.
+	options func(c *Config, o *options)
+	names   names
 }
 
 // names are the parts of tensor names.
 type names struct {
 	embed, finalNorm, head string
 	layer                  string // with the layer's number: model.layers.%d.
-	inputNorm, postNorm    string
+	norms                  [numNorms]string
+	parallelNorms          [numNorms]string // otherwise where a parallel block has two norms
 	modules                [numModules]string
+	// stored are other beginnings under which checkpoints hold the same tensors: {ours, theirs}.
+	stored [][2]string
+	// ignored are ends of names of buffers in old checkpoints: made from the configuration, and no weights.
+	ignored []string
 }
 
-// module is a linear layer of a block; its number is part of its dropout stream and must not change.
+// module is a linear layer of a block; its number is part of its dropout stream and must not change. A family has some of
+// them: query, key and value apart or in one; gate and up apart, in one, or, without a gate, up alone.
 type module uint8
 
 const (
@@ -35,24 +45,30 @@ const (
 	gateProj
 	upProj
 	downProj
+	qkvProj
+	gateUpProj
 	numModules
 )
 
-var llamaNames = names{
-	embed: "model.embed_tokens", finalNorm: "model.norm", head: "lm_head",
-	layer: "model.layers.%d.", inputNorm: "input_layernorm", postNorm: "post_attention_layernorm",
-	modules: [numModules]string{
-		"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-		"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
-	},
-}
+// place is where a norm of a block stands.
+type place uint8
 
-var families = []family{
-	{name: "llama", architecture: "LlamaForCausalLM", names: llamaNames, options: func(c *Config, k *keys) {
-		c.AttentionBias = k.flag("attention_bias", false)
-		c.OutputBias = c.AttentionBias
-		c.MLPBias = k.flag("mlp_bias", false)
-	}},
+const (
+	inputNorm         place = iota // before the attention
+	mlpNorm                        // before the MLP
+	postAttentionNorm              // of the attention's output, before it is added
+	postMLPNorm                    // of the MLP's output
+	qNorm                          // of each head of the queries, before the rotation
+	kNorm
+	numNorms
+)
+
+// spell is what a family calls one of llama's keys.
+func (f *family) spell(key string) string {
+	if own, ok := f.keys[key]; ok {
+		return own
+	}
+	return key
 }
 
 func familyNamed(name string) *family {
@@ -87,45 +103,4 @@ func findFamily(k *keys) (*family, error) {
 		return nil, fmt.Errorf("config.json: model_type %q is not supported (known: %s)", modelType, strings.Join(known, ", "))
 	}
 	return nil, fmt.Errorf("config.json: architectures %q is not supported (known: %s)", architectures, strings.Join(known, ", "))
-}
-
-// otherwise lists keys that change what a model computes, with the values at which they do not. A config of a known
-// architecture that sets one otherwise is not the model its name says.
-var otherwise = map[string]string{
-	"partial_rotary_factor":   "1",
-	"attn_logit_softcapping":  "null",
-	"final_logit_softcapping": "null",
-	"query_pre_attn_scalar":   "null",
-	"num_experts":             "0",
-	"num_local_experts":       "0",
-	"use_qk_norm":             "false",
-	"qk_norm":                 "false",
-	"alibi":                   "false",
-	"parallel_attn":           "false",
-	"clip_qkv":                "null",
-	"no_rope_layers":          "null",
-	"attention_chunk_size":    "null",
-	"residual_multiplier":     "1",
-	"embedding_multiplier":    "1",
-	"attention_multiplier":    "null",
-	"logits_scaling":          "1",
-	"is_encoder_decoder":      "false",
-	"add_cross_attention":     "false",
-}
-
-// refuse reports options that would change the result if they were ignored.
-func (k *keys) refuse(f *family) {
-	for _, key := range slices.Sorted(maps.Keys(otherwise)) {
-		if !k.has(key) {
-			continue
-		}
-		raw := strings.TrimSuffix(string(k.raw[key]), ".0")
-		if raw == otherwise[key] || raw == "{}" {
-			continue
-		}
-		k.fail(key, fmt.Errorf("%s: not supported for %s", clip(k.raw[key]), f.architecture))
-	}
-	if types := decode[[]string](k, "layer_types", nil, "a list of names"); slices.ContainsFunc(types, func(s string) bool { return s != "full_attention" }) {
-		k.fail("layer_types", fmt.Errorf("%s: only full_attention is supported for %s", clip(k.raw["layer_types"]), f.architecture))
-	}
 }

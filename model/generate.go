@@ -264,7 +264,7 @@ func (g *generator) runRows(dev compute.Device, pieces []piece, ids, positions, 
 	if len(ends) != len(ids) {
 		h = p.tape.Embedding(&tape.Embedding{Table: h.Value, Scale: 1}, rows, len(ends), m.cfg.Hidden)
 	}
-	return p.tape.Linear(h, m.head, len(ends)).Value
+	return p.scores(p.tape.New(len(ends)*m.cfg.Vocab, false), h, len(ends)).Value
 }
 
 // extend draws the next token of a sequence and says whether that was its last.

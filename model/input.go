@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"lathe/compute"
 )
@@ -13,6 +14,8 @@ type Input struct {
 	Labels    []int32 // [N] target of each row, already shifted; -100 is ignored. nil for Logits
 	Positions []int32 // [N], or nil: counted from 0 in each sequence
 	Seqs      []int32 // cumulative starts [sequences+1], as flash-attention's cu_seqlens; nil: one sequence
+
+	lengths []int32 // [N] of each token's sequence, for rotations that depend on it; nil: its last position + 1
 }
 
 // Ignore is the label of a row that is not trained.
@@ -96,4 +99,23 @@ func (in Input) maxPositionPlusOne() int {
 		most = max(most, p)
 	}
 	return int(most) + 1
+}
+
+// sequenceLengths are, for each token, the length of its sequence: the highest position + 1, as transformers counts.
+func (in Input) sequenceLengths() []int32 {
+	if in.lengths != nil {
+		return in.lengths
+	}
+	lengths := make([]int32, len(in.Tokens))
+	for s := range len(in.Seqs) - 1 {
+		from, to := in.Seqs[s], in.Seqs[s+1]
+		if from == to {
+			continue
+		}
+		longest := slices.Max(in.Positions[from:to]) + 1
+		for i := from; i < to; i++ {
+			lengths[i] = longest
+		}
+	}
+	return lengths
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 )
@@ -14,11 +15,12 @@ import (
 type keys struct {
 	where string
 	raw   map[string]json.RawMessage
+	read  map[string]bool // keys that were asked for
 	err   error
 }
 
 func parseKeys(where string, data []byte) (*keys, error) {
-	k := &keys{where: where}
+	k := &keys{where: where, read: map[string]bool{}}
 	if err := json.Unmarshal(data, &k.raw); err != nil {
 		return nil, fmt.Errorf("read %s: %w", where, err)
 	}
@@ -40,6 +42,16 @@ func (k *keys) join(sub *keys) {
 	}
 }
 
+// fill puts in what is left out.
+func (k *keys) fill(defaults map[string]string) {
+	k.raw = maps.Clone(k.raw)
+	for key, value := range defaults {
+		if _, ok := k.raw[key]; !ok {
+			k.raw[key] = json.RawMessage(value)
+		}
+	}
+}
+
 // has says whether the key is there and not null.
 func (k *keys) has(key string) bool {
 	raw, ok := k.raw[key]
@@ -47,6 +59,7 @@ func (k *keys) has(key string) bool {
 }
 
 func decode[T any](k *keys, key string, fallback T, want string) T {
+	k.read[key] = true
 	if !k.has(key) {
 		return fallback
 	}
@@ -99,10 +112,11 @@ func (k *keys) text(key, fallback string) string {
 }
 
 func (k *keys) object(key string) *keys {
+	k.read[key] = true
 	if !k.has(key) {
 		return nil
 	}
-	sub := &keys{where: k.where + ": " + key}
+	sub := &keys{where: k.where + ": " + key, read: map[string]bool{}}
 	if err := json.Unmarshal(k.raw[key], &sub.raw); err != nil {
 		k.fail(key, fmt.Errorf("%s is not an object", clip(k.raw[key])))
 		return nil

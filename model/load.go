@@ -210,7 +210,7 @@ func (b *base) draw(seed uint64) error {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		for at := 0; at < to.Len(); {
 			v := values[:min(len(values), to.Len()-at)]
-			t.kind.draw(v, rng, b.cfg.InitStd)
+			t.kind.draw(v, rng, &b.cfg)
 			compute.Upload(b.dev, to.Slice(at, len(v)), v)
 			at += len(v)
 		}
@@ -224,13 +224,13 @@ func (b *base) draw(seed uint64) error {
 	return nil
 }
 
-func (k kind) draw(values []float32, rng *rand.Rand, std float64) {
+func (k kind) draw(values []float32, rng *rand.Rand, c *Config) {
 	for j := range values {
 		switch k {
 		case norm:
-			values[j] = 1
+			values[j] = 1 - c.NormOffset
 		case embedding, matrix, head:
-			values[j] = float32(rng.NormFloat64() * std)
+			values[j] = float32(rng.NormFloat64() * c.InitStd)
 		default:
 			values[j] = 0
 		}

@@ -53,13 +53,9 @@ func (l *lora) apply(m *Model) {
 // layOut finds the modules to adapt.
 func (l *lora) layOut() error {
 	cfg := &l.base.cfg
-	n := familyNamed(cfg.Family).names
 	for layer := range l.linear {
-		for m := range numModules {
-			if n.modules[m] == "" {
-				continue
-			}
-			path := fmt.Sprintf(n.layer, layer) + n.modules[m]
+		for _, m := range cfg.modules() {
+			path := cfg.modulePath(layer, m)
 			r, scale, err := l.c.pairShape(path, layer)
 			if err != nil {
 				return err
@@ -121,12 +117,10 @@ func (l *lora) checkTargets() error {
 
 // linearNames are the last parts of the linear layers' paths, sorted: what all-linear stands for.
 func (c *Config) linearNames() []string {
-	n := familyNamed(c.Family).names
 	out := make([]string, 0, numModules)
-	for _, m := range n.modules {
-		if m != "" {
-			out = append(out, m[strings.LastIndexByte(m, '.')+1:])
-		}
+	for _, m := range c.modules() {
+		path := c.modulePath(0, m)
+		out = append(out, path[strings.LastIndexByte(path, '.')+1:])
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -93,7 +93,7 @@ func (m *Model) Trainable() []*Param {
 	}
 	params := make([]*Param, len(m.tensors))
 	for i, t := range m.tensors {
-		decay := t.kind != norm && t.kind != bias
+		decay := !t.kind.vector()
 		params[i] = &Param{Name: t.name, Shape: slices.Clone(t.shape), Value: t.weight.Data, Grad: *t.grads[0], Decay: decay}
 	}
 	return params

@@ -190,7 +190,7 @@ func TestRotaryTablesMatchTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := openFiles(t, filepath.Join(refDir, name))
 			d := openDump(t, name+"/dump/rope.safetensors")
-			cos, sin := f.Config.rotaryTables(64)
+			cos, sin := f.Config.RoPE.tables(&f.Config, 64)
 			half := f.Config.HeadDim / 2
 			halves := func(full []float32) []float32 {
 				var out []float32
@@ -200,7 +200,7 @@ func TestRotaryTablesMatchTransformers(t *testing.T) {
 				return out
 			}
 			// float32 functions of torch and float64 ones rounded differ by an ulp or two of 1
-			within(t, "inv_freq", f.Config.inverseFrequencies(), d.floats(t, "inv_freq"), 1e-7)
+			within(t, "inv_freq", f.Config.RoPE.inverseFrequencies(&f.Config, 0), d.floats(t, "inv_freq"), 1e-7)
 			within(t, "cos", cos, halves(d.floats(t, "cos")), 5e-6)
 			within(t, "sin", sin, halves(d.floats(t, "sin")), 5e-6)
 		})

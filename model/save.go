@@ -168,44 +168,6 @@ func (c *Config) JSON(dtype compute.DType) ([]byte, error) {
 	return append(out, '\n'), err
 }
 
-// fields spells the configuration with transformers' keys.
-func (c *Config) fields() map[string]any {
-	f := map[string]any{
-		"architectures": []string{c.Architecture}, "model_type": c.Family,
-		"hidden_size": c.Hidden, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads,
-		"head_dim": c.HeadDim, "intermediate_size": c.Intermediate, "vocab_size": c.Vocab, "max_position_embeddings": c.ContextLength,
-		"rms_norm_eps": c.NormEps, "hidden_act": actNames[c.Act], "rope_theta": c.RoPE.Theta,
-		"tie_word_embeddings": c.TieHead, "attention_bias": c.AttentionBias, "mlp_bias": c.MLPBias,
-		"initializer_range": c.InitStd, "attention_dropout": c.AttnDropout, "use_cache": true,
-	}
-	scaling := map[string]any{"rope_type": c.RoPE.Type, "factor": c.RoPE.Factor}
-	switch c.RoPE.Type {
-	case "llama3":
-		scaling["low_freq_factor"], scaling["high_freq_factor"] = c.RoPE.LowFreqFactor, c.RoPE.HighFreqFactor
-		scaling["original_max_position_embeddings"] = c.RoPE.OriginalContext
-		f["rope_scaling"] = scaling
-	case "linear":
-		f["rope_scaling"] = scaling
-	}
-	for key, id := range map[string]int32{"bos_token_id": c.BOS, "pad_token_id": c.PAD} {
-		if id >= 0 {
-			f[key] = id
-		}
-	}
-	switch len(c.EOS) {
-	case 0:
-	case 1:
-		f["eos_token_id"] = c.EOS[0]
-	default:
-		f["eos_token_id"] = c.EOS
-	}
-	return f
-}
-
-var actNames = map[compute.Act]string{
-	compute.SiLU: "silu", compute.GELU: "gelu", compute.GELUTanh: "gelu_pytorch_tanh", compute.ReLU: "relu",
-}
-
 // writeFile writes under a temporary name, syncs and renames, so that the file is whole or not there.
 func writeFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")

@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"lathe/compute"
 	"lathe/model/tape"
@@ -34,8 +33,8 @@ func (m *Model) ForwardBackward(in Input, o StepOptions) (logprobs []float32, er
 	if len(m.Trainable()) == 0 {
 		return nil, fmt.Errorf("train: %w", m.nothingTrained())
 	}
-	if m.cfg.AttnDropout != 0 {
-		return nil, fmt.Errorf("train: config.json: attention_dropout %v is not supported; set it to 0", m.cfg.AttnDropout)
+	if d := m.cfg.baseDropout(); d != "" {
+		return nil, fmt.Errorf("train: config.json: %s is not supported; set it to 0", d)
 	}
 	logprobs, err = m.step(in, &o)
 	if err != nil {
@@ -87,7 +86,7 @@ func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in I
 		t.Record, t.Dropout, p.checkpoint, gradScale = true, o.dropout(), o.Checkpoint, o.GradScale
 	}
 	labels := p.upload(in.Labels)
-	loss := t.CrossEntropy(p.hidden(), p.head, labels, p.n, gradScale)
+	loss := t.CrossEntropy(p.hidden(), p.head, labels, p.n, m.cfg.FinalSoftcap, gradScale)
 	t.Backward()
 	return loss
 }
@@ -96,12 +95,45 @@ func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in I
 func (m *Model) newPass(dev compute.Device, saved, scratch *compute.Arena, in Input) *pass {
 	c := &m.cfg
 	p := &pass{Model: m, n: len(in.Tokens), tape: &tape.Tape{Device: dev, Saved: saved, Scratch: scratch, Compute: m.options.Compute}}
-	p.ids, p.positions = p.upload(in.Tokens), p.upload(in.Positions)
+	p.ids = p.upload(in.Tokens)
 	p.attention = compute.AttentionShape{
 		Spans: in.spans(), NQ: p.n, NK: p.n, H: c.Heads, KV: c.KVHeads, D: c.HeadDim,
-		Scale: float32(1 / math.Sqrt(float64(c.HeadDim))), Window: c.Window,
+		Scale: c.attentionScale(), Softcap: c.AttnSoftcap, Alibi: m.alibi,
 	}
+	p.rotations = p.makeRotations(in)
 	return p
+}
+
+// makeRotations are the model's tables with each token's position or, where angles depend on the length of a sequence, tables
+// of the batch itself: a row for each token.
+func (p *pass) makeRotations(in Input) []rotation {
+	var out []rotation
+	var positions, rows compute.Buffer
+	for i, r := range p.cfg.ropes() {
+		if !r.byLength() {
+			if positions == nil {
+				positions = p.upload(in.Positions)
+			}
+			out = append(out, rotation{p.rope[i].cos, p.rope[i].sin, positions})
+			continue
+		}
+		if rows == nil {
+			numbers := make([]int32, p.n)
+			for n := range numbers {
+				numbers[n] = int32(n)
+			}
+			rows = p.upload(numbers)
+		}
+		cos, sin := r.batchTables(&p.cfg, in.Positions, in.sequenceLengths())
+		out = append(out, rotation{p.uploadFloats(cos), p.uploadFloats(sin), rows})
+	}
+	return out
+}
+
+func (p *pass) uploadFloats(values []float32) compute.Buffer {
+	b := p.tape.Saved.Alloc(compute.F32, len(values))
+	compute.Upload(p.tape.Device, b, values)
+	return b
 }
 
 func (p *pass) upload(values []int32) compute.Buffer {
@@ -128,9 +160,21 @@ func (m *Model) Logits(in Input) ([]float32, error) {
 		return nil, fmt.Errorf("compute logits: %w", err)
 	}
 	defer logits.Free()
-	p.tape.LinearInto(&tape.Tensor{Value: logits}, h, m.head, p.n)
+	p.scores(&tape.Tensor{Value: logits}, h, p.n)
 	out := compute.Download[float32](m.dev, logits)
 	w.saved.Release(0)
 	w.scratch.Release(0)
 	return out, errors.Join(m.dev.Sync(), w.err())
+}
+
+// scores are the logits of n rows of h, bounded where the family does that: cap·tanh(s/cap).
+func (p *pass) scores(into, h *tape.Tensor, n int) *tape.Tensor {
+	p.tape.LinearInto(into, h, p.head, n)
+	if limit := p.cfg.FinalSoftcap; limit > 0 {
+		y := into.Value
+		p.tape.Device.Dropout(compute.Dropout{Y: y, X: y, Scale: 1 / limit}) // of none: a product with a number
+		p.tape.Device.Activation(compute.Activation{Y: y, X: y, Act: compute.Tanh})
+		p.tape.Device.Dropout(compute.Dropout{Y: y, X: y, Scale: limit})
+	}
+	return into
 }

@@ -21,9 +21,10 @@ type LoRA struct {
 	Stream       uint64 // number of this layer, for its dropout mask
 }
 
-// Trains says whether the layer has trainable tensors, so that its input is needed in the backward pass.
+// Trains says whether the layer has trainable tensors, so that its input is needed in the backward pass; one that a family
+// does not have, nil, has none.
 func (l *Linear) Trains() bool {
-	return l.Grad != nil || l.BiasGrad != nil || l.LoRA != nil && l.LoRA.GradA != nil
+	return l != nil && (l.Grad != nil || l.BiasGrad != nil || l.LoRA != nil && l.LoRA.GradA != nil)
 }
 
 // Linear is y[n,Out] = l(x[n,In]).

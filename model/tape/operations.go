@@ -22,35 +22,116 @@ func (t *Tape) Embedding(e *Embedding, ids compute.Buffer, n, c int) *Tensor {
 	return y
 }
 
-// Norm is an RMSNorm over rows of C.
+// Norm is an RMSNorm over rows of C or, with Layer, a LayerNorm.
 type Norm struct {
-	W      compute.Buffer // [C]
-	Grad   compute.Buffer // [C], or nil
-	Eps    float32
-	Offset float32 // 0, or 1 for Gemma
+	W        compute.Buffer // [C]
+	Bias     compute.Buffer // [C] of a LayerNorm, or nil
+	Grad     compute.Buffer // [C], or nil
+	BiasGrad compute.Buffer // [C], or nil
+	Eps      float32
+	Offset   float32 // of an RMSNorm: 0, or 1 for Gemma
+	Layer    bool
 }
 
-// RMSNorm normalises x[n,c]; keep says that the result is needed in the backward pass (by a trainable linear layer).
-func (t *Tape) RMSNorm(x *Tensor, w *Norm, n, c int, keep bool) *Tensor {
-	y := t.New(n*c, keep)
-	y.needs = t.Record && (x.needs || w.Grad != nil)
-	var rstd compute.Buffer
+// Norm normalises x[n,c]; keep says that the result is needed in the backward pass (by a trainable linear layer).
+func (t *Tape) Norm(x *Tensor, w *Norm, n, c int, keep bool) *Tensor {
+	return t.NormInto(t.New(n*c, keep), x, w, n, c)
+}
+
+// NormInto is Norm into a tensor that the caller made.
+func (t *Tape) NormInto(y, x *Tensor, w *Norm, n, c int) *Tensor {
+	y.needs = t.Record && (x.needs || w.Grad != nil || w.BiasGrad != nil)
+	var mean, rstd compute.Buffer
 	if y.needs {
 		rstd = t.Saved.Alloc(compute.F32, n)
-		t.push(func() { t.rmsNormBackward(y, x, w, rstd, n, c) })
+		if w.Layer {
+			mean = t.Saved.Alloc(compute.F32, n)
+		}
+		t.push(func() { t.normBackward(y, x, w, mean, rstd, n, c) })
 	}
-	t.Device.RMSNorm(compute.RMSNorm{Y: y.Value, X: x.Value, RStd: rstd, W: w.W, N: n, C: c, Eps: w.Eps, Offset: w.Offset})
+	if w.Layer {
+		t.LayerNorm(compute.LayerNorm{Y: y.Value, X: x.Value, Mean: mean, RStd: rstd, W: w.W, Bias: w.Bias, N: n, C: c, Eps: w.Eps})
+	} else {
+		t.RMSNorm(compute.RMSNorm{Y: y.Value, X: x.Value, RStd: rstd, W: w.W, N: n, C: c, Eps: w.Eps, Offset: w.Offset})
+	}
 	return y
 }
 
-func (t *Tape) rmsNormBackward(y, x *Tensor, w *Norm, rstd compute.Buffer, n, c int) {
-	op := compute.RMSNormBackward{DX: y.Grad, DY: y.Grad, X: x.Value, RStd: rstd, W: w.W, DW: w.Grad, N: n, C: c, Offset: w.Offset}
+func (t *Tape) normBackward(y, x *Tensor, w *Norm, mean, rstd compute.Buffer, n, c int) {
+	dx, accumulate := y.Grad, false
 	if x.needs && x.Grad != nil {
-		op.DX, op.Accumulate = x.Grad, true
+		dx, accumulate = x.Grad, true
 	} else if x.needs {
 		x.Grad = y.Grad // in place
 	}
-	t.Device.RMSNormBackward(op)
+	if w.Layer {
+		t.LayerNormBackward(compute.LayerNormBackward{
+			DX: dx, DY: y.Grad, X: x.Value, Mean: mean, RStd: rstd, W: w.W, DW: w.Grad, DBias: w.BiasGrad, N: n, C: c, Accumulate: accumulate,
+		})
+		return
+	}
+	t.RMSNormBackward(compute.RMSNormBackward{
+		DX: dx, DY: y.Grad, X: x.Value, RStd: rstd, W: w.W, DW: w.Grad, N: n, C: c, Offset: w.Offset, Accumulate: accumulate,
+	})
+}
+
+// Split takes the product of a fused linear layer apart: x[n,groups,Σwidths] has in each group a run of columns of every
+// part, which the caller made as [n,groups,width].
+func (t *Tape) Split(x *Tensor, n, groups int, parts ...*Tensor) {
+	total := x.Value.Len() / n / groups
+	each := func(visit func(part *Tensor, at, width int)) {
+		at := 0
+		for _, part := range parts {
+			width := part.Value.Len() / n / groups
+			visit(part, at, width)
+			at += width
+		}
+	}
+	each(func(part *Tensor, at, width int) {
+		part.needs = x.needs
+		t.CopyBlocks(compute.CopyBlocks{
+			Dst: part.Value, Src: x.Value, N: n, Groups: groups, Width: width, DstWidth: width, SrcWidth: total, SrcAt: at,
+		})
+	})
+	if !x.needs {
+		return
+	}
+	t.push(func() {
+		dx := t.Scratch.Alloc(compute.F32, x.Value.Len())
+		each(func(part *Tensor, at, width int) {
+			t.CopyBlocks(compute.CopyBlocks{
+				Dst: dx, Src: part.Grad, N: n, Groups: groups, Width: width, DstWidth: total, DstAt: at, SrcWidth: width,
+			})
+		})
+		t.give(x, dx)
+	})
+}
+
+// Add is x + y. The gradient of x passes through without a copy.
+func (t *Tape) Add(x, y *Tensor) *Tensor {
+	op := compute.Add{Y: x.Value, A: x.Value, B: y.Value, Scale: 1}
+	if !t.Record {
+		t.Device.Add(op)
+		return x
+	}
+	z := t.New(x.Value.Len(), true)
+	z.needs = x.needs || y.needs
+	op.Y = z.Value
+	t.Device.Add(op)
+	if z.needs {
+		t.push(func() {
+			if y.needs {
+				dy, accumulate := t.grad(y)
+				if accumulate {
+					t.Device.Add(compute.Add{Y: dy, A: dy, B: z.Grad, Scale: 1})
+				} else {
+					t.Copy(dy, z.Grad) // which y's own backward pass may overwrite
+				}
+			}
+			t.give(x, z.Grad)
+		})
+	}
+	return z
 }
 
 // RoPE rotates x in place. Its X is ignored.
@@ -112,11 +193,29 @@ func (t *Tape) Gated(gate, up *Tensor, act compute.Act, keep bool) *Tensor {
 	return y
 }
 
+// Activation is act(x); keep says that the result is needed in the backward pass.
+func (t *Tape) Activation(x *Tensor, act compute.Act, keep bool) *Tensor {
+	if !t.Record {
+		t.Device.Activation(compute.Activation{Y: x.Value, X: x.Value, Act: act})
+		return x
+	}
+	y := t.New(x.Value.Len(), keep)
+	y.needs = x.needs
+	t.Device.Activation(compute.Activation{Y: y.Value, X: x.Value, Act: act})
+	if y.needs {
+		t.push(func() {
+			t.ActivationBackward(compute.ActivationBackward{DX: y.Grad, DY: y.Grad, X: x.Value, Act: act})
+			t.give(x, y.Grad)
+		})
+	}
+	return y
+}
+
 // CrossEntropy is ln p(label) of each row of x[n,C] under the head, [n]; recording, it leaves gradScale times the gradient
-// of the summed loss as x's gradient at once, so that no [n,V] matrix is ever kept.
-func (t *Tape) CrossEntropy(x *Tensor, head *Linear, labels compute.Buffer, n int, gradScale float32) compute.Buffer {
+// of the summed loss as x's gradient at once, so that no [n,V] matrix is ever kept. Scores are bounded by softcap, unless 0.
+func (t *Tape) CrossEntropy(x *Tensor, head *Linear, labels compute.Buffer, n int, softcap, gradScale float32) compute.Buffer {
 	op := compute.LinearCrossEntropy{
-		X: x.Value, W: head.W, Bias: head.Bias, Labels: labels, N: n, GradScale: gradScale, Compute: t.Compute,
+		X: x.Value, W: head.W, Bias: head.Bias, Labels: labels, N: n, Softcap: softcap, GradScale: gradScale, Compute: t.Compute,
 		LogProbs: t.Scratch.Alloc(compute.F32, n),
 	}
 	if t.Record {

@@ -135,6 +135,6 @@ func (t *Tape) give(x *Tensor, dy compute.Buffer) {
 	case x.Grad == nil:
 		x.Grad = dy
 	default:
-		t.Add(compute.Add{Y: x.Grad, A: x.Grad, B: dy, Scale: 1})
+		t.Device.Add(compute.Add{Y: x.Grad, A: x.Grad, B: dy, Scale: 1})
 	}
 }

@@ -89,12 +89,12 @@ func (n *net) block(t *Tape, x *Tensor) *Tensor {
 		return t.AddLinear(x, t.Gated(g, u, compute.SiLU, true), n.down, rows)
 	}
 	if n.parallel {
-		h := t.RMSNorm(x, &n.norm, rows, width, true)
+		h := t.Norm(x, &n.norm, rows, width, true)
 		x = t.AddLinear(x, h, n.side, rows)
 		return mlp(x, h)
 	}
-	t.Scope(func() { x = t.AddLinear(x, t.RMSNorm(x, &n.norm, rows, width, true), n.side, rows) })
-	t.Scope(func() { x = mlp(x, t.RMSNorm(x, &n.norm, rows, width, true)) })
+	t.Scope(func() { x = t.AddLinear(x, t.Norm(x, &n.norm, rows, width, true), n.side, rows) })
+	t.Scope(func() { x = mlp(x, t.Norm(x, &n.norm, rows, width, true)) })
 	return x
 }
 
