@@ -12,7 +12,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=0
 while read -r package target; do
-	if nice go test -run '^$' -fuzz "^$target\$" -fuzztime "$amount" -parallel 1 "./$package" >"$log" 2>&1; then
+	if nice go test -run '^$' -fuzz "^$target\$" -fuzztime "$amount" -fuzzminimizetime 1s -parallel 1 "./$package" >"$log" 2>&1; then
 		verdict=ok
 	else
 		verdict=FAILED failed=1

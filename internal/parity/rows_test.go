@@ -1,0 +1,71 @@
+package parity
+
+import "lathe/model"
+
+// family is a model folder of testdata/ref.
+type family struct {
+	name   string
+	folder string
+	// only names the columns that the folder is there for; empty is all. why says where the others are measured.
+	only []string
+	// lacks names the runs that were not dumped for it: full, lora or qlora.
+	lacks []string
+	why   string
+}
+
+var forwardOnly = []string{columnLogits, columnLogProbs, columnLoss, columnGreedy}
+
+const (
+	whyVariant = "differs from LLaMA's first row in an option of the forward pass; this is measured there and in the rows of other families with that option"
+	whyStored  = "the same weights stored in another way; what follows from them is measured above"
+)
+
+var families = []family{
+	{name: "LLaMA (grouped queries)", folder: "llama-gqa"},
+	{name: "LLaMA, biases, tied head", folder: "llama-bias-tied", lacks: []string{"full", "qlora"}, why: whyVariant},
+	{name: "LLaMA, rope linear", folder: "llama-linear-rope", only: forwardOnly, why: whyVariant},
+	{name: "LLaMA, rope llama3", folder: "llama3-rope", only: forwardOnly, why: whyVariant},
+	{name: "LLaMA, config of transformers 4", folder: "llama-gqa-v4", only: forwardOnly, why: whyStored},
+	{name: "LLaMA, three shards", folder: "llama-gqa-sharded", only: forwardOnly, why: whyStored},
+	{name: "LLaMA, bfloat16", folder: "llama-gqa-bf16", only: forwardOnly, why: whyVariant},
+	{name: "LLaMA, stored as NF4, double", folder: "llama-gqa-nf4", only: forwardOnly, why: whyStored},
+	{name: "LLaMA, stored as NF4", folder: "llama-gqa-nf4-single", only: forwardOnly, why: whyStored},
+}
+
+// method is a training run of testdata/ref, and the adapter that it trains.
+type method struct {
+	name    string
+	base    string // folder of the model
+	run     string // train-RUN
+	adapter string // adapters/ADAPTER-random; "" for full
+	scores  string // key and file of the log-probabilities with that adapter
+	file    string
+	options model.LoadOptions
+	merged  bool // dump/merged-ADAPTER.safetensors is this method's
+	// why explains the columns that it does not have: by column, or column and part.
+	why map[string]string
+}
+
+const (
+	whyFull     = "a full run trains the model itself: there is no adapter, and nothing to merge"
+	whySameFile = "the file is that of the method over a plain base, measured there"
+)
+
+var (
+	nf4       = model.LoadOptions{Quant4: true}
+	nf4Double = model.LoadOptions{Quant4: true, DoubleQuant: true}
+)
+
+var methods = []method{
+	{name: "full", base: "llama-gqa", run: "full", why: map[string]string{columnAdapter: whyFull, columnMerged: whyFull}},
+	{name: "LoRA", base: "llama-gqa", run: "lora", adapter: "lora", scores: "lora", merged: true},
+	{name: "LoRA, rsLoRA", base: "llama-gqa", run: "lora-qv-rslora", adapter: "lora-qv-rslora", scores: "lora-qv-rslora", merged: true},
+	{
+		name: "QLoRA, NF4, double", base: "llama-gqa", run: "qlora", adapter: "lora", scores: "nf4_double+lora", options: nf4Double,
+		why: map[string]string{columnMerged: whySameFile},
+	},
+	{
+		name: "QLoRA, NF4", base: "llama-gqa", run: "qlora-single", adapter: "lora", options: nf4,
+		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
+	},
+}
