@@ -77,7 +77,6 @@ func (c Config) checkOptimizer(fault faultFunc) {
 	fault(!finite(c.AdamEpsilon) || c.AdamEpsilon <= 0, "adam_epsilon: %v; give a small number above 0, such as 1e-8", c.AdamEpsilon)
 	fault(!finite(c.MaxGradNorm) || c.MaxGradNorm < 0, "max_grad_norm: %v; give a number above 0, or 0 not to clip", c.MaxGradNorm)
 	fault(c.FP16 && c.BF16, "fp16: bf16 is on too; keep one of them")
-	fault(c.FP16 && !c.BF16, "fp16: it needs a scaled loss, which is not built yet; use bf16, or neither")
 }
 
 func (c Config) checkCourse(fault faultFunc) {

@@ -155,7 +155,6 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"method", least + "method: dora", "none of full, lora"},
 		{"method of a later version", least + "method: prefix", "method: prefix is not built yet"},
 		{"optimiser of a later version", least + "optim: adamw_8bit", "optim: adamw_8bit is not built yet"},
-		{"fp16", least + "fp16: true", "fp16: it needs a scaled loss"},
 		{"both halves", least + "fp16: true\nbf16: true", "fp16: bf16 is on too"},
 		{"fp4", least + "bnb_4bit_quant_type: fp4", "use nf4"},
 		{"qlora without 4 bits", least + "load_in_4bit: false", "line 4: load_in_4bit: method qlora"},

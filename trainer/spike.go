@@ -15,18 +15,19 @@ const (
 	spikeThreshold = 5.0  // of z, for a long window
 	spikeRatio     = 2.0  // of the median, that a loss has to reach at least
 	spikeFloor     = 0.05 // of the deviation: losses that hardly move are no reason for alarm at small moves
-	spikeTiny      = 1e-4 // losses below count as this one
+	spikeTiny      = 0.02 // losses below count as this one: nothing that is learnt by heart is alarming
 )
 
 // spikeWatch finds losses far above those before them. Losses are positive and their noise is a matter of proportion, so it
-// looks at x = ln loss: over the last 200 steps, with m their median and s = 1.4826 · median |x-m| (the deviation of normal
-// noise, which outliers do not move; at least 0.05),
+// looks at x = ln loss: over the last 200 steps, with m their median and q their 95th percentile,
 //
+//	s = (q - m) / 1.645, at least 0.05
 //	z = (x - m) / s
 //
 // and calls a loss a spike where z ≥ 5·(1 + 8/n), n being the steps looked at (few of them tell s badly), and the loss is at
-// least twice the median. There is no alarm in the first 32 steps. A loss that stays high is one spike, until z is below half
-// of the threshold again. The zero value has seen nothing.
+// least twice the median. s is the deviation of normal noise, measured on the side where spikes are, and one loss in twenty
+// may be anything without moving it. There is no alarm in the first 32 steps. A loss that stays high is one spike, until z is
+// below half of the threshold again. The zero value has seen nothing.
 type spikeWatch struct {
 	window []float64    // ln of the last losses
 	inside bool         // the last losses were one spike
@@ -37,12 +38,9 @@ type spikeWatch struct {
 func (w *spikeWatch) add(step int, loss float64) (s Spike, spike bool) {
 	x := math.Log(max(loss, spikeTiny))
 	if n := len(w.window); n >= spikeWarmup {
-		m := median(w.window)
-		away := make([]float64, n)
-		for i, y := range w.window {
-			away[i] = math.Abs(y - m)
-		}
-		z := (x - m) / max(1.4826*median(away), spikeFloor)
+		sorted := slices.Sorted(slices.Values(w.window))
+		m := quantile(sorted, 0.5)
+		z := (x - m) / max((quantile(sorted, 0.95)-m)/1.645, spikeFloor)
 		limit := spikeThreshold * (1 + 8/float64(n))
 		s = Spike{Step: step, Loss: loss, Median: math.Exp(m), Z: z}
 		far := z >= limit && x >= m+math.Log(spikeRatio)
@@ -62,11 +60,12 @@ func (w *spikeWatch) add(step int, loss float64) (s Spike, spike bool) {
 	return s, spike
 }
 
-// median of a list that is not empty; the list stays as it is.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+// quantile of sorted values, between two of them by proportion, as numpy's default.
+func quantile(sorted []float64, part float64) float64 {
+	at := part * float64(len(sorted)-1)
+	i := int(at)
+	next := sorted[min(i+1, len(sorted)-1)]
+	return sorted[i] + (at-float64(i))*(next-sorted[i])
 }
 
 // replaySpikes is the watch of a run with this history: what a resume goes on with.
