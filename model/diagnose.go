@@ -180,7 +180,7 @@ const (
 )
 
 func (t *tracer) Embedding(a compute.Embedding) {
-	t.weights(a.Table)
+	t.at = moduleName(t.names[a.Table]) // a row of the table that no token reads is nobody's fault
 	t.Device.Embedding(a)
 	t.rows(output, a.Y)
 }

@@ -10,14 +10,16 @@ import (
 // Noise around a level, of every shape and size that runs have, raises no alarm; a loss of five times the level does.
 func TestSpikesInNoise(t *testing.T) {
 	shapes := map[string]func(r *rand.Rand, step int) float64{
-		"normal":     func(r *rand.Rand, _ int) float64 { return max(1+0.2*r.NormFloat64(), 0.01) },
-		"lognormal":  func(r *rand.Rand, _ int) float64 { return math.Exp(0.25 * r.NormFloat64()) },
-		"uniform":    func(r *rand.Rand, _ int) float64 { return 0.5 + r.Float64() },
-		"still":      func(*rand.Rand, int) float64 { return 1 },
-		"falling":    func(r *rand.Rand, s int) float64 { return (1 + 9*math.Exp(-float64(s)/50)) * math.Exp(0.1*r.NormFloat64()) },
+		"normal":    func(r *rand.Rand, _ int) float64 { return max(1+0.2*r.NormFloat64(), 0.01) },
+		"lognormal": func(r *rand.Rand, _ int) float64 { return math.Exp(0.25 * r.NormFloat64()) },
+		"uniform":   func(r *rand.Rand, _ int) float64 { return 0.5 + r.Float64() },
+		"still":     func(*rand.Rand, int) float64 { return 1 },
+		"falling": func(r *rand.Rand, s int) float64 {
+			return (1 + 9*math.Exp(-float64(s)/50)) * math.Exp(0.1*r.NormFloat64())
+		},
 		"two levels": func(r *rand.Rand, s int) float64 { return float64(1+s%2) * math.Exp(0.1*r.NormFloat64()) },
 	}
-	const runs, steps = 20, 1200
+	const runs, steps = 8, 1200
 	for name, shape := range shapes {
 		for run := range runs {
 			random := rand.New(rand.NewPCG(uint64(run), 7))
