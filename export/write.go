@@ -220,6 +220,9 @@ func (j *job) verifyMerged() error {
 	if err != nil || ppl == nil {
 		return err
 	}
+	if q := j.options.Base.Config.Quantization; q != nil { // quantised before it was saved
+		o.Quant4, o.QuantType, o.DoubleQuant = true, q.Type, q.DoubleQuant
+	}
 	if o.Quant4 {
 		o.KeepDType = true
 		again, err := load("quantise again", o)
