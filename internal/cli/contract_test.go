@@ -39,7 +39,7 @@ func (o object) wants(t *testing.T, what, keys string) {
 func TestCommands(t *testing.T) {
 	root := newRoot(&env{stdout: &checkedWriter{w: os.Stdout}})
 	for _, name := range []string{
-		"demo", "train", "plan", "score", "tokenize", "render", "generate", "inspect", "doctor", "bench train",
+		"demo", "train", "plan", "score", "tokenize", "render", "generate", "inspect", "export", "doctor", "bench train",
 		"data lint", "data dedupe", "data redact", "data split", "data stats",
 	} {
 		cmd, rest, err := root.Find(strings.Fields(name))

@@ -108,6 +108,9 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 			return nil, err
 		}
 	}
+	if err := export.CheckPlace(f.out, f.model, f.adapter); err != nil { // before a model is loaded for nothing
+		return nil, err
+	}
 	l, err := f.load(e)
 	if err != nil {
 		return nil, err
