@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"lathe/compute"
 )
@@ -75,9 +76,13 @@ func newArenas(dev compute.Device, size demand) (saved, scratch *compute.Arena, 
 
 // measure runs a pass on a dry device of the model's kind, with stacks without an end.
 func (b *base) measure(pass func(dry compute.Device, saved, scratch *compute.Arena)) demand {
+	return b.measureWith(b.rule, pass)
+}
+
+func (b *base) measureWith(rule compute.WorkspaceRule, pass func(dry compute.Device, saved, scratch *compute.Arena)) demand {
 	const endless = 1 << 60
 	saved, scratch, _ := newArenas(compute.NewDry(), demand{saved: endless, scratch: endless}) // a dry device never fails
-	dry := compute.NewDryLike(b.rule)
+	dry := compute.NewDryLike(rule)
 	pass(dry, saved, scratch)
 	return demand{saved.Peak(), scratch.Peak(), dry.Workspace()}
 }
@@ -105,15 +110,76 @@ func (m *Model) prepare(in Input, o *StepOptions) error {
 // manySeqs is a number of sequences from which on an attention has work for all threads without cutting any one into parts.
 const manySeqs = 32
 
-// measureLargest measures the largest batch within bounds, for each number of sequences: devices cut an attention over few
-// sequences into more parts, each with memory of its own.
+// measureLargest measures the largest batch within bounds, and the attention of each smaller number of sequences: devices cut
+// one over few sequences into more parts, each with memory of its own.
 func (m *Model) measureLargest(maxTokens, maxSeqs, maxLen int, o *StepOptions) demand {
 	maxSeqs = min(maxSeqs, maxTokens)
-	need := m.measureStep(largest(maxTokens, maxSeqs, maxLen), o)
+	seen := &attentions{of: m.rule}
+	need := m.measureWith(seen, func(dry compute.Device, saved, scratch *compute.Arena) {
+		m.lossPass(dry, saved, scratch, largest(maxTokens, maxSeqs, maxLen), o)
+	})
 	for seqs := 1; seqs < min(maxSeqs, manySeqs); seqs++ {
-		need = need.max(m.measureStep(largest(maxTokens, seqs, maxLen), o))
+		need.device = need.device.Max(seen.over(largest(maxTokens, seqs, maxLen).spans()))
 	}
 	return need
+}
+
+// attentions is a device's rule that remembers the attentions it was asked about, one of each kind.
+type attentions struct {
+	of    compute.WorkspaceRule
+	kinds []attentionKind
+}
+
+type attentionKind struct {
+	shape    compute.AttentionShape
+	backward bool
+}
+
+// Workspace is compute.WorkspaceRule's Workspace.
+func (a *attentions) Workspace(operation any) compute.Workspace {
+	if a.of == nil {
+		return compute.Workspace{}
+	}
+	switch op := operation.(type) {
+	case compute.Attention:
+		a.remember(attentionKind{op.AttentionShape, false})
+	case compute.AttentionBackward:
+		a.remember(attentionKind{op.AttentionShape, true})
+	}
+	return a.of.Workspace(operation)
+}
+
+func (a *attentions) remember(k attentionKind) {
+	if !slices.ContainsFunc(a.kinds, k.same) {
+		a.kinds = append(a.kinds, k)
+	}
+}
+
+// same compares all but the sequences, which are those of one batch.
+func (k attentionKind) same(o attentionKind) bool {
+	x, y := k.shape, o.shape
+	return k.backward == o.backward && x.H == y.H && x.KV == y.KV && x.D == y.D && x.Window == y.Window && x.Softcap == y.Softcap &&
+		(x.Alibi == nil) == (y.Alibi == nil) && x.NoCausal == y.NoCausal && x.Prefix == y.Prefix
+}
+
+// over is the workspace of the same attentions over other sequences, with as many keys before each as there were.
+func (a *attentions) over(spans []compute.Span) compute.Workspace {
+	var w compute.Workspace
+	for _, k := range a.kinds {
+		shape := k.shape
+		before := shape.Spans[0].KLen - shape.Spans[0].QLen
+		shape.Spans, shape.NQ, shape.NK = slices.Clone(spans), 0, 0
+		for i, s := range shape.Spans {
+			shape.Spans[i].KStart, shape.Spans[i].KLen = s.KStart+i*before, s.KLen+before
+			shape.NQ, shape.NK = shape.NQ+s.QLen, shape.NK+s.KLen+before
+		}
+		if k.backward {
+			w = w.Max(a.of.Workspace(compute.AttentionBackward{AttentionShape: shape}))
+		} else {
+			w = w.Max(a.of.Workspace(compute.Attention{AttentionShape: shape}))
+		}
+	}
+	return w
 }
 
 // largest is a batch of that many sequences as large as its bounds allow, for a dry run.
@@ -144,7 +210,7 @@ func (m *Model) ReserveStep(maxTokens, maxSeqs, maxLen int, train bool, o StepOp
 	} else if len(m.Trainable()) == 0 {
 		return fmt.Errorf("reserve memory: %w", m.nothingTrained())
 	}
-	if err := m.ensureRotary(maxLen); err != nil {
+	if err := m.ensureRotary(m.positions(maxLen)); err != nil {
 		return fmt.Errorf("reserve memory: %w", err)
 	}
 	need := m.measureLargest(maxTokens, maxSeqs, maxLen, step)
@@ -154,122 +220,8 @@ func (m *Model) ReserveStep(maxTokens, maxSeqs, maxLen int, train bool, o StepOp
 	return nil
 }
 
+// positions is how many positions a sequence of n tokens takes.
+func (m *Model) positions(n int) int { return n }
+
 // Release frees the workspace until the next step or Reserve, as a paused run does.
 func (m *Model) Release() { m.work.free() }
-
-// PlanOptions is a method and a batch to plan for.
-type PlanOptions struct {
-	Load       LoadOptions
-	Files      *Files        // the checkpoint, which knows the type of each tensor; nil: all are of type Stored
-	Stored     compute.DType // type of the weights in the files, for Load.KeepDType
-	Adapter    AdapterConfig // or nil
-	Full       bool          // all weights are trained
-	Checkpoint bool          // gradient checkpointing
-	MaxTokens  int
-	MaxSeqs    int
-	MaxLen     int
-	// Workspace is the rule of the device that will run it (Info.Workspace); nil leaves the device's own memory out.
-	Workspace compute.WorkspaceRule
-	// Optimizer makes the optimiser's state, here on a dry device; nil for none.
-	Optimizer func(compute.Device, []*Param) error
-}
-
-// Memory is a plan in bytes, by owner.
-type Memory struct {
-	Base        int64 `json:"base"`
-	Adapters    int64 `json:"adapters"`
-	Gradients   int64 `json:"gradients"`
-	Optimizer   int64 `json:"optimizer"` // what PlanOptions.Optimizer took
-	Activations int64 `json:"activations"`
-	KV          int64 `json:"kv"`        // cache of one generation of MaxLen tokens
-	Workspace   int64 `json:"workspace"` // rotary tables, and the device's own
-	Loading     int64 `json:"loading"`   // the most that is held at once while the weights are read and quantised
-	Trainable   int64 `json:"trainable"` // parameters, not stacks
-}
-
-// Total is the sum of the bytes, the KV cache excluded: generation has memory of its own, and goes without if there is none.
-func (p Memory) Total() int64 {
-	return p.Base + p.Adapters + p.Gradients + p.Optimizer + p.Activations + p.Workspace
-}
-
-// Peak is the most that a run ever holds: while it loads its weights, or from then on.
-func (p Memory) Peak() int64 { return max(p.Loading, p.Total()) }
-
-// stored says how the weights lie in the files.
-func (o *PlanOptions) stored(cfg *Config) func(tensorSpec) stored {
-	if o.Files != nil {
-		return o.Files.stored
-	}
-	as := stored{dtype: o.Stored}
-	return func(t tensorSpec) stored {
-		if q := cfg.Quantization; q != nil && t.kind == matrix {
-			return stored{quant: &prequantized{Type: q.Type, DoubleQuant: q.DoubleQuant}}
-		}
-		return as
-	}
-}
-
-// PlanMemory says what a run takes, from the configuration alone: the model is made and a step is run on a dry device.
-func PlanMemory(cfg Config, o PlanOptions) (Memory, error) {
-	var p Memory
-	dry := compute.NewDryLike(o.Workspace)
-	b, err := newBase(dry, cfg, o.Load, o.stored(&cfg))
-	if err != nil {
-		return p, err
-	}
-	m := newModel(b)
-	last := int64(0)
-	took := func() int64 {
-		now := dry.Memory().Used - dry.Workspace().Bytes()
-		d := now - last
-		last = now
-		return d
-	}
-	p.Base = took()
-	b.loadDry(dry, o.stored(&cfg))
-	p.Loading = dry.Memory().Peak
-	if o.Adapter != nil {
-		a, err := newAdapter(b, o.Adapter)
-		if err != nil {
-			return p, err
-		}
-		m = m.With(a)
-		p.Adapters = took()
-	} else if o.Full {
-		if err := m.TrainAll(); err != nil {
-			return p, err
-		}
-	}
-	for _, t := range m.Trainable() {
-		p.Trainable += int64(t.Value.Len())
-	}
-	p.Gradients = took()
-	if o.Optimizer != nil {
-		if err := o.Optimizer(dry, m.Trainable()); err != nil {
-			return p, err
-		}
-		p.Optimizer = took()
-	}
-	if err := m.ensureRotary(o.MaxLen); err != nil {
-		return p, err
-	}
-	p.Workspace = took()
-	if err := m.ReserveStep(o.MaxTokens, o.MaxSeqs, o.MaxLen, o.Adapter != nil || o.Full, StepOptions{Checkpoint: o.Checkpoint}); err != nil {
-		return p, err
-	}
-	p.Activations = took()
-	p.Workspace += dry.Workspace().Bytes()
-	p.KV = m.cfg.cacheBytes(o.MaxLen)
-	return p, nil
-}
-
-// loadDry does what loading will, without a file.
-func (b *base) loadDry(dry *compute.Dry, as func(tensorSpec) stored) {
-	staged, _ := dry.Alloc(compute.U8, int(b.stagingBytes(as))) // which never fails
-	defer staged.Free()
-	for i := range b.tensors {
-		if t := &b.tensors[i]; !t.comesAs(as(t.tensorSpec)) {
-			b.settle(t.weight, staged)
-		}
-	}
-}
