@@ -56,6 +56,18 @@ func Digest(t *testing.T, d compute.Device) map[string]uint64 {
 		d.LinearBackwardInput(compute.LinearBackwardInput{DX: dx, DY: DY, N: n, W: w, LowRank: low})
 		note("Linear "+kind, y, dx)
 	}
+	scaled := b.zeros(n * c)
+	d.CopyBlocks(compute.CopyBlocks{Dst: scaled, Src: X, N: n, Groups: h, Width: c/h - 3, DstWidth: c / h, DstAt: 3, SrcWidth: c / h})
+	d.ScaleColumns(compute.ScaleColumns{Y: scaled, X: X, S: W, N: n, C: c, Accumulate: true})
+	d.ScaleColumnsBackward(compute.ScaleColumnsBackward{DX: dx, DY: scaled, X: X, S: W, DS: dw, N: n, C: c})
+	note("CopyBlocks, ScaleColumns", scaled, dx, dw)
+	for _, kind := range []string{"float32", "nf4 double"} {
+		w, _ := b.weight(kind, c, c)
+		lengths := b.zeros(c)
+		d.RowNorm(compute.RowNorm{Y: lengths, W: w, LowRank: &compute.LowRank{R: rank, U: b.put(b.normal(rank * c)), V: b.put(b.normal(c * rank)), Scale: 2}})
+		note("RowNorm "+kind, lengths)
+	}
+
 	grad := b.zeros(c * c)
 	d.LinearBackwardWeight(compute.LinearBackwardWeight{DW: grad, DBias: dw, DY: DY, X: X, N: n, Out: c, In: c, Scale: 1})
 	note("LinearBackwardWeight", grad, dw)

@@ -18,7 +18,12 @@ var acts = []struct {
 		return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 	}},
 	{"ReLU", compute.ReLU, func(x float64) float64 { return max(x, 0) }},
+	{"Tanh", compute.Tanh, math.Tanh},
+	{"LeakyReLU", compute.LeakyReLU, func(x float64) float64 { return max(x, 0.01*x) }},
 }
+
+// kinks are the slopes below zero of those that are not smooth there.
+var kinks = map[compute.Act]float64{compute.ReLU: 0, compute.LeakyReLU: 0.01}
 
 // activations: plain and gated, over several magnitudes and in the far tails, where nothing may become NaN.
 func activations(b *bench) {
@@ -34,8 +39,8 @@ func activations(b *bench) {
 				for i, x := range gate {
 					value[i] = a.f(x)
 					slopes[i] = slope(func(x []float64) float64 { return a.f(x[0]) }, []float64{x})[0]
-					if a.act == compute.ReLU && math.Abs(x) < 0.01 { // differences straddle the kink
-						slopes[i] = map[bool]float64{true: 1, false: 0}[x > 0]
+					if below, kinked := kinks[a.act]; kinked && math.Abs(x) < 0.01 { // differences straddle the kink
+						slopes[i] = map[bool]float64{true: 1, false: below}[x > 0]
 					}
 				}
 				b.activation(a.act, gate, dy, value, slopes)

@@ -21,6 +21,9 @@ func matmul(a []float64, ars, acs int, b []float64, brs, bcs, m, n, k int) []flo
 	return c
 }
 
+// weightTypes are what bench.weight makes.
+var weightTypes = []string{"float32", "bfloat16", "float16", "nf4", "nf4 double", "fp4", "fp4 double"}
+
 type linearCase struct{ n, in, out, rank int }
 
 // linears: the three products for weights of every type, one row (a product with a vector), odd sizes, several tiles, with
@@ -28,7 +31,7 @@ type linearCase struct{ n, in, out, rank int }
 func linears(b *bench) {
 	types := b.Info().MatMul
 	for _, c := range []linearCase{{1, 1, 1, 0}, {1, 64, 65, 3}, {2, 63, 64, 1}, {5, 65, 63, 8}, {63, 130, 129, 5}, {130, 300, 257, 16}, {1, 1000, 515, 0}} {
-		for _, w := range []string{"float32", "bfloat16", "float16", "nf4", "nf4 double"} {
+		for _, w := range weightTypes[:5] {
 			for _, operands := range types {
 				b.sub(fmt.Sprintf("%dx%dx%d+%d/%s/%s", c.n, c.in, c.out, c.rank, w, operands), func(b *bench) { b.linear(c, w, operands) })
 			}

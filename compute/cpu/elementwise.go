@@ -88,7 +88,7 @@ func (d *Device) ActivationBackward(a compute.ActivationBackward) {
 }
 
 func (c *check) act(a compute.Act) C.int {
-	c.want(a <= compute.ReLU, "activation %d is none that compute names", a)
+	c.want(a <= compute.LeakyReLU, "activation %d is none that compute names", a)
 	return C.int(a)
 }
 

@@ -48,7 +48,17 @@ INLINE vf activate(int act, vf x, vf *derivative) {
         *derivative = v_fma(x * s * (e * s), inner, s);
         return x * s;
     }
+    if (act == LATHE_TANH) {
+        vf e = v_exp(v_abs(x) * v_set(-2.0f)), sum = one + e; // 1 - tanh² cancels in the tails, this does not
+        *derivative = v_set(4.0f) * e / (sum * sum);
+        return v_tanh(x);
+    }
     vm positive = v_lt(v_zero(), x);
+    if (act == LATHE_LEAKY_RELU) {
+        vf below = v_set(0.01f);
+        *derivative = v_select(positive, one, below);
+        return v_select(positive, x, x * below);
+    }
     *derivative = v_select(positive, one, v_zero());
     return v_select(v_lt(x, v_zero()), v_zero(), x); // NaN stays
 }
@@ -60,6 +70,8 @@ INLINE vf activate(int act, vf x, vf *derivative) {
     case LATHE_GELU: { enum { A = LATHE_GELU }; __VA_ARGS__ } break;                                                          \
     case LATHE_GELU_TANH: { enum { A = LATHE_GELU_TANH }; __VA_ARGS__ } break;                                                \
     case LATHE_RELU: { enum { A = LATHE_RELU }; __VA_ARGS__ } break;                                                          \
+    case LATHE_TANH: { enum { A = LATHE_TANH }; __VA_ARGS__ } break;                                                          \
+    case LATHE_LEAKY_RELU: { enum { A = LATHE_LEAKY_RELU }; __VA_ARGS__ } break;                                              \
     }
 
 static void activation_task(void *arg, int index, int worker) {

@@ -1,6 +1,8 @@
 // All kernels of one tier; included by tier_*.c after LATHE_TIER and KERNELS are set.
 #include "vec.h"
 
+#include "gemm_tier.h"
+
 #include "kernel_convert.h"     // cast, embedding
 #include "kernel_norm.h"        // RMSNorm, LayerNorm
 #include "kernel_rope.h"        // RoPE
@@ -10,6 +12,8 @@
 #include "kernel_product.h"     // tiles of matrices
 #include "kernel_attention.h"   // flash attention
 #include "kernel_attention_backward.h"
+#include "kernel_columns.h"  // columns copied and scaled
+#include "kernel_row_norm.h" // lengths of adapted weights' rows
 #include "kernel_cross_entropy.h"
 
 const lathe_kernels KERNELS = {

@@ -5,9 +5,10 @@
 #include <stdint.h>
 
 #include "dtype.h"
+#include "gemm.h"
 
 // Activations, in the order of compute.Act.
-enum { LATHE_SILU = 0, LATHE_GELU = 1, LATHE_GELU_TANH = 2, LATHE_RELU = 3 };
+enum { LATHE_SILU = 0, LATHE_GELU = 1, LATHE_GELU_TANH = 2, LATHE_RELU = 3, LATHE_TANH = 4, LATHE_LEAKY_RELU = 5 };
 
 typedef struct {
     void *dst;
@@ -143,6 +144,35 @@ typedef struct {
     float scale;
 } lathe_add_args;
 
+typedef struct {
+    float *dst;       // [n,groups,dst_width]
+    const float *src; // [n,groups,src_width]
+    int64_t n, groups, width;
+    int64_t dst_width, dst_at, src_width, src_at;
+} lathe_copy_blocks_args;
+
+typedef struct {
+    float *y;           // [n,c]
+    const float *x, *s; // [n,c], [c]
+    int64_t n, c;
+    int accumulate;
+} lathe_scale_columns_args;
+
+typedef struct {
+    float *dx, *ds;      // [n,c], [c]; each or null
+    const float *dy, *x; // [n,c]; x only for ds
+    const float *s;      // [c]
+    int64_t n, c;
+} lathe_scale_columns_backward_args;
+
+typedef struct {
+    float *y;           // [out]
+    lathe_matrix w;     // [out,in], rows without gaps
+    const float *u, *v; // [r,in], [out,r]
+    int64_t out, in, r; // r may be 0
+    float scale;
+} lathe_row_norm_args;
+
 // Turns rows of logits [n,v] into log-probabilities of the labels and, where grad is set, into gradients in place.
 typedef struct {
     float *logits;         // [n,v]
@@ -202,6 +232,10 @@ typedef struct {
     X(activation_backward)                                                                                             \
     X(dropout)                                                                                                         \
     X(add)                                                                                                             \
+    X(copy_blocks)                                                                                                     \
+    X(scale_columns)                                                                                                   \
+    X(scale_columns_backward)                                                                                          \
+    X(row_norm)                                                                                                        \
     X(cross_entropy)                                                                                                   \
     X(adamw)                                                                                                           \
     X(square_sum)                                                                                                      \
