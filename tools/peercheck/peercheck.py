@@ -1,216 +1,245 @@
-"""Does PEFT read what lathe writes, and lathe what PEFT writes?
+"""Do PEFT, transformers and the adapters library read what lathe writes, and lathe what they write?
 
-Scores the same ids with transformers + PEFT and with `lathe score --json`, adapter by adapter, and prints the largest
-difference of a token's log-probability. Exits 1 where one is beyond --tolerance. README.md has examples.
+    tools/peercheck/run.sh                                             # everything; README.md
+    python peercheck.py --lathe LATHE --only gemma2 --methods lora     # some rows
+    python peercheck.py --lathe LATHE --base DIR --adapter DIR         # an adapter of your own
+
+Prints the largest difference of a log-probability by family, method and direction. Exits 1 where one is beyond the
+tolerance, where a program fails, or where an adapter changes nothing.
 """
 
 import argparse
+import datetime
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1",
+               "MKL_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
 
 import torch  # noqa: E402
-from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "refdump"))
-import nf4_flat  # noqa: E402,F401  bitsandbytes' CPU kernel gives weights a neighbour's scale where blocks cross rows
+import peers  # noqa: E402
+from cases import FAMILIES, METHODS, QUANTISED, Method, run_yaml  # noqa: E402
+from lathe import Lathe, layout  # noqa: E402
 
-SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-# Adapters that PEFT writes for lathe to read: what people set, one row each.
-PEFT_WRITES = {
-    "peft: all seven": dict(r=8, lora_alpha=16, target_modules=SEVEN),
-    "peft: q, v, rsLoRA": dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], use_rslora=True),
-    "peft: regular expression": dict(r=4, lora_alpha=8, target_modules=r".*\.self_attn\.(q|o)_proj"),
-    "peft: rank_pattern": dict(r=8, lora_alpha=16, target_modules=SEVEN, rank_pattern={"down_proj": 2},
-                               alpha_pattern={"q_proj": 32}),
-    "peft: one layer": dict(r=8, lora_alpha=16, target_modules=["v_proj"], layers_to_transform=[1]),
-}
+TOLERANCE = 1e-4  # of a log-probability, float32 on both sides
+LOOKS_IGNORED = 1e-5  # an adapter that moves no log-probability by more was not applied
+ROOT = Path(__file__).resolve().parents[2]
+REF, RESULTS = ROOT / "testdata" / "ref", ROOT / "testdata" / "peer" / "results.json"
+IGNORED = "gives the base's scores: nothing trained, or names that are ignored"
 
 
 def main() -> int:
     args = arguments()
-    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as tmp:
-        tmp = Path(tmp)
-        ids = read_ids(args, tmp)
-        check = Check(args, ids, tmp)
-        check.pair("no adapter", None)
-        for folder in args.adapter:
-            check.pair(f"lathe: {folder}", folder)
-        if args.train:
-            check.train(args.train)
-        if not args.only_adapter:
-            for i, (name, config) in enumerate(PEFT_WRITES.items()):
-                check.pair(name, write_adapter(args.base, config, tmp / f"peft-{i}"))
+        check = Check(args, Path(tmp))
+        if args.base:
+            check.own()
+        else:
+            check.table()
         return check.report()
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--lathe", type=Path, required=True, help="the lathe binary")
-    p.add_argument("--base", type=Path, required=True, help="base model folder")
-    p.add_argument("--adapter", type=Path, action="append", default=[], help="adapter that lathe wrote (repeat)")
-    p.add_argument("--train", type=Path, help="folder with run.yaml, as testdata/ref/llama-gqa/train-lora: train it with "
-                   "lathe, compare its losses with losses.json where there is one, then check the adapter")
-    p.add_argument("--only-adapter", action="store_true", help="leave the adapters that PEFT writes out")
-    p.add_argument("--ids", type=Path, help='JSON lines {"ids": […]} (default: five random sequences)')
-    p.add_argument("--load-in-4bit", action="store_true", help="quantise the base to NF4 on both sides")
-    p.add_argument("--single-quant", action="store_true", help="with --load-in-4bit: without double quantisation")
-    p.add_argument("--tolerance", type=float, default=1e-4, help="largest difference of a log-probability")
-    p.add_argument("--json", action="store_true", help="JSON lines instead of a table")
+    p.add_argument("--adapters-python", type=Path, help="python of the adapters library's environment (else its rows are left out)")
+    p.add_argument("--only", nargs="*", help="folders of testdata/ref (default: every family)")
+    p.add_argument("--methods", nargs="*", help="methods (default: every one)")
+    p.add_argument("--results", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}; only with every row")
+    p.add_argument("--base", type=Path, help="a model of your own, in place of the table")
+    p.add_argument("--adapter", type=Path, action="append", default=[], help="with --base: an adapter (repeat)")
+    p.add_argument("--quant", choices=QUANTISED, help="with --base: quantise it on both sides")
     args = p.parse_args()
     args.lathe = args.lathe.resolve()
-    for path in [args.lathe, args.base / "config.json", *(a / "adapter_config.json" for a in args.adapter)]:
-        if not path.exists():
-            p.error(f"{path} is not there")
+    if args.results and (args.only or args.methods or args.base or not args.adapters_python):
+        p.error("--results is for every row: leave --only, --methods and --base out, and name --adapters-python")
     return args
 
 
-def read_ids(args, tmp: Path) -> list[list[int]]:
-    if args.ids:
-        return [json.loads(line)["ids"] for line in args.ids.read_text().splitlines() if line.strip()]
-    config = json.loads((args.base / "config.json").read_text())
-    longest = min(96, config["max_position_embeddings"])
+def sequences() -> list[list[int]]:
+    """Five sequences of the tiny vocabulary; the longest is beyond every window and beyond the contexts that scale."""
     g = torch.Generator().manual_seed(1)
-    ids = [torch.randint(0, config["vocab_size"], (n,), generator=g).tolist() for n in (2, 7, 16, 33, longest)]
-    args.ids = tmp / "ids.jsonl"
-    args.ids.write_text("".join(json.dumps({"ids": x}) + "\n" for x in ids))
-    return ids
-
-
-class Check:
-    """Scores by both programs, and what came of it."""
-
-    def __init__(self, args, ids, tmp):
-        self.args, self.ids, self.tmp = args, ids, tmp
-        self.lines = []
-
-    def pair(self, name: str, adapter: Path | None) -> None:
-        try:
-            ours = self.score_lathe(adapter)
-            theirs = self.score_peft(adapter)
-        except (RuntimeError, ValueError) as e:
-            self.line(name, None, str(e).strip())
-            return
-        if [len(x) for x in ours] != [len(x) for x in theirs]:
-            self.line(name, None, f"lathe gives {[len(x) for x in ours]} values, wanted {[len(x) for x in theirs]}")
-            return
-        if adapter is None:
-            self.base = theirs
-        elif largest(theirs, self.base) < 1e-5:
-            self.line(name, None, "PEFT gives the base's scores with it: nothing trained, or names that PEFT ignores")
-            return
-        self.line(name, largest(ours, theirs), "")
-
-    def line(self, name, gap, note, tolerance=None):
-        ok = gap is not None and gap <= (tolerance or self.args.tolerance)  # NaN is not ok
-        self.lines.append({"check": name, "max_difference": gap, "ok": ok, "note": note})
-
-    def score_lathe(self, adapter) -> list[list[float]]:
-        cmd = [self.args.lathe, "score", "--model", self.args.base, "--ids", self.args.ids, "--json", "--device", "cpu"]
-        cmd += ["--adapter", adapter] if adapter else []
-        cmd += ["--load-in-4bit"] if self.args.load_in_4bit else []
-        cmd += ["--double-quant=false"] if self.args.single_quant else []
-        return [json.loads(line)["logprobs"] for line in run(cmd).splitlines()]
-
-    @torch.no_grad()
-    def score_peft(self, adapter) -> list[list[float]]:
-        model = load(self.args.base, self.args.load_in_4bit, not self.args.single_quant)
-        if adapter:
-            model = PeftModel.from_pretrained(model, adapter).eval()
-        out = []
-        for x in self.ids:
-            t = torch.tensor([x])
-            lp = torch.log_softmax(model(t).logits[0, :-1].float(), -1)
-            out.append(lp.gather(1, t[0, 1:, None])[:, 0].tolist())
-        return out
-
-    def train(self, folder: Path) -> None:
-        """Trains folder/run.yaml with lathe into a temporary output_dir, compares losses, scores the adapter."""
-        import yaml
-
-        run_yaml = yaml.safe_load((folder / "run.yaml").read_text())
-        for key in ("model_name_or_path", "train_file", "adapter_name_or_path"):
-            if run_yaml.get(key):
-                run_yaml[key] = str((folder / run_yaml[key]).resolve())
-        run_yaml["output_dir"] = str(self.tmp / "out")
-        config = self.tmp / "run.yaml"
-        config.write_text(yaml.safe_dump(run_yaml))
-        try:
-            events = [json.loads(x) for x in run([self.args.lathe, "train", "-c", config, "--json", "--device", "cpu"]).splitlines()]
-        except (RuntimeError, ValueError) as e:
-            self.line(f"train {folder}", None, str(e).strip())
-            return
-        steps = [e for e in events if e.get("event") == "step"]
-        if (folder / "losses.json").exists():
-            want = json.loads((folder / "losses.json").read_text())["steps"]
-            self.compare_logs(folder, steps, want)
-        if run_yaml["method"] != "full":
-            self.pair(f"lathe: trained {folder.name}", self.tmp / "out")
-
-    def compare_logs(self, folder, steps, want) -> None:
-        if len(steps) != len(want):
-            self.line(f"train {folder.name}", None, f"{len(steps)} steps, wanted {len(want)}")
-            return
-        for key, tolerance in (("loss", 2e-4), ("grad_norm", 2e-3), ("learning_rate", 1e-6)):
-            gap = max(abs(a[key] - b[key]) / max(abs(b[key]), 1e-12) for a, b in zip(steps, want))
-            self.line(f"train {folder.name}: {key}, relative", gap, f"tolerance {tolerance:g}", tolerance)
-
-    def report(self) -> int:
-        if self.args.json:
-            for x in self.lines:
-                print(json.dumps(x))
-        else:
-            width = max(len(x["check"]) for x in self.lines)
-            print(f"{'check':<{width}}  max |difference|")
-            for x in self.lines:
-                gap = "-" if x["max_difference"] is None else f"{x['max_difference']:.1e}"
-                print(f"{x['check']:<{width}}  {gap:>8}  {'ok' if x['ok'] else 'FAILED'}  {x['note']}".rstrip())
-        return 0 if all(x["ok"] for x in self.lines) else 1
+    return [torch.randint(5, 272, (n,), generator=g).tolist() for n in (2, 7, 16, 33, 96)]
 
 
 def largest(a, b) -> float:
-    return max(abs(p - q) for x, y in zip(a, b, strict=True) for p, q in zip(x, y, strict=True))
+    if [len(x) for x in a] != [len(x) for x in b]:
+        raise RuntimeError(f"{[len(x) for x in a]} values against {[len(x) for x in b]}")
+    gaps = [abs(p - q) for x, y in zip(a, b) for p, q in zip(x, y)]
+    return float("nan") if any(g != g for g in gaps) else max(gaps)
 
 
-def run(cmd) -> str:
-    done = subprocess.run([str(c) for c in cmd], capture_output=True, text=True)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["(nothing on stderr)"])[-1]
-        raise RuntimeError(f"{' '.join(str(c) for c in cmd[:2])} ended with {done.returncode}: {last}")
-    return done.stdout
+class Check:
+    """Runs the rows and keeps what came of each."""
+
+    def __init__(self, args, tmp: Path):
+        self.args, self.tmp, self.rows, self.count = args, tmp, [], 0
+        self.ids = sequences()
+        self.lathe = Lathe(args.lathe, self.ids, tmp)
+        self.library = peers.AdaptersLibrary(args.adapters_python) if args.adapters_python else None
+
+    def folder(self) -> Path:
+        """A new name; the folder of the row before last is removed: full models add up."""
+        self.count += 1
+        if self.count > 4:
+            shutil.rmtree(self.tmp / f"w{self.count - 4}", ignore_errors=True)
+        return self.tmp / f"w{self.count}"
+
+    # Rows ----------------------------------------------------------------------------------------------------------
+
+    def table(self) -> None:
+        for family in FAMILIES:
+            if self.args.only and family not in self.args.only:
+                continue
+            model = REF / family
+            self.row(family, "base", "transformers → lathe", lambda: (self.theirs(model), self.lathe.score(model)))
+            for m in METHODS:
+                if (m.families is None or family in m.families) and not (self.args.methods and m.name not in self.args.methods):
+                    self.method(family, m)
+            if not self.args.methods or "pre-quantised" in self.args.methods:
+                self.quantised(family)
+
+    def method(self, family: str, m: Method) -> None:
+        if m.method == "adapter":
+            if self.library:
+                self.bottleneck(family, m)
+        elif m.method == "full":
+            self.full(family, m)
+        else:
+            self.peft(family, m)
+
+    def peft(self, family: str, m: Method) -> None:
+        base = REF / family
+        plain = self.theirs(base, quant=m.quant)
+        if not m.peft_only:
+            out = self.folder()
+            read = lambda: self.theirs(base, out, m.quant)  # noqa: E731
+            run = run_yaml(m, family)
+            self.row(family, m.name, "lathe → PEFT", lambda: (
+                self.lathe.train(self.absolute(run), out) and self.lathe.score(base, out, m.quant), read()), plain, run, out)
+            if m.merge and (out / "adapter_config.json").exists():
+                merged = self.folder()
+                self.row(family, m.name, "lathe, merged → transformers",
+                         lambda: (read(), self.theirs(self.lathe.merge(out, merged))), plain)
+        theirs = self.folder()
+        self.row(family, m.name, "PEFT → lathe", lambda: (
+            peers.write(base, m, family, theirs) and self.theirs(base, theirs, m.quant), self.lathe.score(base, theirs, m.quant)),
+            plain)
+        if m.merge and not m.quant:
+            merged = self.folder()
+            self.row(family, m.name, "PEFT, merged → lathe", lambda: (
+                self.theirs(base, theirs), self.lathe.score(self.unloaded(base, theirs, merged))), plain)
+
+    def full(self, family: str, m: Method) -> None:
+        base, out, theirs, run = REF / family, self.folder(), self.folder(), run_yaml(m, family)
+        plain = self.theirs(base)
+        self.row(family, m.name, "lathe → transformers", lambda: (
+            self.lathe.train(self.absolute(run), out) and self.lathe.score(out), self.theirs(out)), plain, run)
+        self.row(family, m.name, "transformers → lathe", lambda: (
+            peers.moved(base, theirs) and self.theirs(theirs), self.lathe.score(theirs)), plain)
+
+    def bottleneck(self, family: str, m: Method) -> None:
+        base, out, theirs, run = REF / family, self.folder(), self.folder(), run_yaml(m, family)
+        kind = m.adapter["config"]
+        score = lambda adapter: self.library.ask(do="score", model=base, adapter=adapter, name=kind, ids=self.ids)  # noqa: E731
+        plain = self.theirs(base)
+        self.row(family, m.name, "lathe → adapters", lambda: (
+            self.lathe.train(self.absolute(run), out) and self.lathe.score(base, out), score(out)), plain, run, out)
+
+        def read():
+            self.library.ask(do="write", model=base, name=kind, reduction_factor=m.adapter["reduction_factor"], out=theirs)
+            return score(theirs), self.lathe.score(base, theirs)
+        self.row(family, m.name, "adapters → lathe", read, plain)
+
+    def quantised(self, family: str) -> None:
+        """Checkpoints that transformers and bitsandbytes wrote in 4 bits; transformers 5.23 quantises no Falcon layer."""
+        if family.startswith("falcon"):
+            return
+        for name, quant in QUANTISED.items():
+            if family != "llama-gqa" and name != "nf4-double":
+                continue
+            out = self.folder()
+
+            def read(out=out, quant=quant):
+                peers.base(REF / family, quant).save_pretrained(out)
+                return self.theirs(out), self.lathe.score(out)
+            self.row(family, f"pre-quantised {name}", "transformers → lathe", read)
+
+    def own(self) -> None:
+        quant = QUANTISED[self.args.quant] if self.args.quant else None
+        base = self.args.base
+        plain = self.theirs(base, quant=quant)
+        self.row(base.name, "base", "transformers → lathe", lambda: (plain, self.lathe.score(base, None, quant)))
+        for a in self.args.adapter:
+            self.row(base.name, str(a), "both read it", lambda a=a: (self.theirs(base, a, quant), self.lathe.score(base, a, quant)), plain)
+
+    # Helpers -------------------------------------------------------------------------------------------------------
+
+    def theirs(self, base: Path, adapter: Path | None = None, quant=None):
+        return peers.logprobs(peers.adapted(base, adapter, quant) if adapter else peers.base(base, quant), self.ids)
+
+    def unloaded(self, base: Path, adapter: Path, out: Path) -> Path:
+        peers.adapted(base, adapter).merge_and_unload().save_pretrained(out)
+        return out
+
+    def absolute(self, run: dict) -> dict:
+        return run | {k: str(REF / run[k]) for k in ("model_name_or_path", "train_file")}
+
+    def row(self, family, method, direction, work, plain=None, run=None, written: Path | None = None) -> None:
+        """One line: work gives two lists of scores; plain are the base's, from which they must differ."""
+        r = {"family": family, "method": method, "direction": direction, "worst": None, "tolerance": TOLERANCE, "ok": False, "note": ""}
+        try:
+            a, b = work()
+            r["worst"] = largest(a, b)
+            r["ok"] = r["worst"] <= TOLERANCE  # NaN is not
+            if plain is not None and largest(b, plain) < LOOKS_IGNORED:
+                r["ok"], r["note"] = False, IGNORED
+            if written:
+                r["layout"] = layout(written)
+        except Exception as e:  # noqa: BLE001  a row that fails is a row of the table
+            r["note"] = re.sub(r"/tmp/\S*?/(w\d+)", r"\1", f"{e}".strip().replace(str(ROOT), ".").splitlines()[0] if str(e).strip() else type(e).__name__)
+        if run:
+            r["run"] = run
+        self.rows.append(r)
+        gap = "-" if r["worst"] is None else f"{r['worst']:.1e}"
+        print(f"{family:<19}{method:<25}{direction:<30}{gap:>8}  {'ok' if r['ok'] else 'FAILED'}  {r['note']}".rstrip(), flush=True)
+
+    def report(self) -> int:
+        bad = [r for r in self.rows if not r["ok"]]
+        worst = max((r["worst"] for r in self.rows if r["worst"] is not None), default=0.0)
+        print(f"{len(self.rows)} rows, {len(bad)} beyond {TOLERANCE:g} or failed; largest difference {worst:.1e}")
+        if self.args.results:
+            self.write()
+        if self.library:
+            self.library.close()
+        return 1 if bad else 0
+
+    def write(self) -> None:
+        from files import versions, write_json  # refdump's
+
+        head = {"date": datetime.date.today().isoformat(), "lathe": commit(),
+                "versions": versions("torch", "transformers", "peft", "bitsandbytes", "safetensors"),
+                "versions_adapters": self.library.ask(do="versions"),
+                "command": "tools/peercheck/run.sh --results"}
+        write_json(RESULTS, head | {"rows": self.rows})
 
 
-def load(base: Path, four_bit: bool, double: bool):
-    kw = {}
-    if four_bit:
-        kw["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
-                                                       bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=torch.float32)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **kw).eval()
-    for m in model.modules():
-        if hasattr(m, "support_avx512bf16_for_cpu"):  # bitsandbytes would multiply in bfloat16
-            m.support_avx512bf16_for_cpu = False
-    return model
-
-
-def write_adapter(base: Path, config: dict, folder: Path) -> Path:
-    """An adapter as PEFT saves it, with B random: with B zero an adapter that is ignored would pass."""
-    model = get_peft_model(load(base, False, False), LoraConfig(task_type="CAUSAL_LM", **config))
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "lora_B" in name:
-                p.normal_(std=0.1)
-    model.save_pretrained(folder, save_embedding_layers=False)
-    return folder
+def commit() -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Fails, naming the package, where an installed version is not the one of requirements.txt."""
+"""Fails, naming the package, where an installed version is not the one of the requirements file that it is given."""
 
 import importlib.metadata
 import sys
 from pathlib import Path
 
-for line in (Path(__file__).parent / "requirements.txt").read_text().splitlines():
+for line in Path(sys.argv[1]).read_text().splitlines():
     if line and not line.startswith("#"):
         name, want = line.split("==")
         got = importlib.metadata.version(name).split("+")[0]
         if got != want:
-            sys.exit(f"{name} is {got}, requirements.txt wants {want}: pip install -r requirements.txt")
+            sys.exit(f"{name} is {got}, {sys.argv[1]} wants {want}: pip install -r {sys.argv[1]}")

@@ -9,8 +9,6 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback, Trainer, TrainingArguments, get_scheduler
 
-from adapters import ADAPTERS
-
 STEPS, BATCH, ACCUMULATION, ROWS, GRADIENT_ROWS = 20, 2, 2, 21, 4
 
 
@@ -20,23 +18,47 @@ class Run:
 
     name: str
     model: str
-    method: str  # full, lora or qlora
+    method: str  # full, lora, qlora, prefix or adapter
     learning_rate: float
     adapter: str | None = None
+    quant_type: str = "nf4"
     double_quant: bool = True
     warmup_steps: int = 3
     weight_decay: float = 0.1
     max_grad_norm: float = 1.0
     scheduler: str = "linear"
+    optim: str = "adamw"  # or adamw_8bit
+    final: bool = False  # dump what the run ends with
+    gradients: bool = True
 
+
+TRAINED = ("mistral-window", "gemma", "gemma2", "gemma3", "gpt-neox", "gpt-neox-seq", "falcon-7b", "falcon-40b", "falcon-rw",
+           "qwen2", "qwen3", "phi3", "starcoder2", "llama-dynamic-rope", "llama-yarn-rope")  # three runs each
 
 RUNS = [
-    Run("lora", "llama-gqa", "lora", 1e-2, "lora"),
-    Run("qlora", "llama-gqa", "qlora", 1e-2, "lora"),
-    Run("qlora-single", "llama-gqa", "qlora", 1e-2, "lora", double_quant=False),
-    Run("lora-qv-rslora", "llama-gqa", "lora", 1e-2, "lora-qv-rslora", scheduler="cosine", max_grad_norm=6.0),
-    Run("full", "llama-gqa", "full", 2e-3),
-    Run("lora", "llama-bias-tied", "lora", 4e-3, "lora", max_grad_norm=4.0),
+    Run("lora", "llama-gqa", "lora", 1e-2, "lora", final=True),
+    Run("qlora", "llama-gqa", "qlora", 1e-2, "lora", final=True),
+    Run("qlora-single", "llama-gqa", "qlora", 1e-2, "lora", double_quant=False, final=True),
+    Run("qlora-fp4", "llama-gqa", "qlora", 1e-2, "lora", quant_type="fp4"),
+    Run("qlora-fp4-single", "llama-gqa", "qlora", 1e-2, "lora", quant_type="fp4", double_quant=False),
+    Run("lora-qv-rslora", "llama-gqa", "lora", 1e-2, "lora-qv-rslora", scheduler="cosine", max_grad_norm=6.0, final=True),
+    Run("full", "llama-gqa", "full", 2e-3, final=True),
+    Run("lora-modules", "llama-gqa", "lora", 4e-3, "lora-modules"),
+    Run("dora", "llama-gqa", "lora", 1e-2, "dora", final=True),
+    Run("qdora", "llama-gqa", "qlora", 1e-2, "dora"),
+    Run("lora-adamw8", "llama-gqa", "lora", 4e-3, "lora-wide", optim="adamw_8bit", gradients=False),
+    Run("full-adamw8", "llama-gqa", "full", 2e-3, optim="adamw_8bit", gradients=False),
+    Run("prefix", "llama-gqa", "prefix", 2e-2, "prefix", final=True),
+    Run("prefix-projection", "llama-gqa", "prefix", 1e-2, "prefix-projection", final=True),
+    Run("lora", "llama-bias-tied", "lora", 4e-3, "lora", max_grad_norm=4.0, final=True),
+    Run("lora-bias-all", "llama-bias-tied", "lora", 4e-3, "lora-bias-all", final=True),
+    Run("lora-bias-only", "llama-bias-tied", "lora", 4e-3, "lora-bias-only"),
+    *(run for name in TRAINED for run in (
+        Run("full", name, "full", 1e-3), Run("lora", name, "lora", 4e-3, "lora"), Run("qlora", name, "qlora", 4e-3, "lora"))),
+    Run("lora-bias-all", "gpt-neox", "lora", 4e-3, "lora-bias-all"),
+    Run("prefix", "gpt-neox", "prefix", 2e-2, "prefix"),
+    Run("prefix", "gemma2", "prefix", 2e-2, "prefix"),
+    Run("prefix-projection", "gpt-neox", "prefix", 1e-2, "prefix-projection"),
 ]
 
 
@@ -91,7 +113,7 @@ def groups(model, weight_decay):
     decay, plain = [], []
     for name, p in model.named_parameters():
         if p.requires_grad:
-            (plain if "bias" in name or "norm" in name else decay).append(p)
+            (plain if "bias" in name or "norm" in name or ".ln_" in name else decay).append(p)
     return [{"params": decay, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
@@ -105,11 +127,26 @@ def rate(run: Run, step: int) -> float:
     return run.learning_rate * max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def make_optimizer(model, run: Run):
+    """torch's AdamW, or bitsandbytes' with 8-bit moments. There, as transformers has it, embeddings keep 32-bit moments,
+    and so does every tensor of less than 4096 elements."""
+    betas, eps = (0.9, 0.999), 1e-8
+    if run.optim == "adamw":
+        return torch.optim.AdamW(groups(model, run.weight_decay), lr=run.learning_rate, betas=betas, eps=eps, fused=False,
+                                 foreach=False)
+    import bitsandbytes as bnb
+
+    manager = bnb.optim.GlobalOptimManager.get_instance()
+    for m in model.modules():
+        if isinstance(m, torch.nn.Embedding):
+            manager.register_module_override(m, "weight", {"optim_bits": 32})
+    return bnb.optim.AdamW8bit(groups(model, run.weight_decay), lr=run.learning_rate, betas=betas, eps=eps)
+
+
 def loop(model, data, run: Run) -> list[dict]:
     """The plain loop. Trains model in place; one dict a step, with the Trainer's names."""
     model.train()
-    optimizer = torch.optim.AdamW(groups(model, run.weight_decay), lr=run.learning_rate, betas=(0.9, 0.999), eps=1e-8,
-                                  fused=False, foreach=False)
+    optimizer = make_optimizer(model, run)
     params = [p for p in model.parameters() if p.requires_grad]
     steps = epoch_batches(data)
     log = []
@@ -138,7 +175,7 @@ def trainer(model, data, run: Run) -> list[dict]:
         args = TrainingArguments(
             output_dir=tmp, use_cpu=True, per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATION,
             max_steps=STEPS, learning_rate=run.learning_rate, lr_scheduler_type=run.scheduler,
-            warmup_steps=run.warmup_steps, weight_decay=run.weight_decay, max_grad_norm=run.max_grad_norm, optim="adamw_torch",
+            warmup_steps=run.warmup_steps, weight_decay=run.weight_decay, max_grad_norm=run.max_grad_norm, optim={"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit"}[run.optim],
             logging_steps=1, logging_nan_inf_filter=False, save_strategy="no", eval_strategy="no", report_to=[],
             train_sampling_strategy="sequential", remove_unused_columns=False, disable_tqdm=True,
             label_names=["labels"], seed=0)
@@ -159,20 +196,21 @@ def gradient_batch(model, data):
     return loss.detach(), norm
 
 
-def run_yaml(run: Run) -> dict:
-    """run.yaml for lathe, paths relative to the folder it lies in."""
+def run_yaml(run: Run, method: dict) -> dict:
+    """run.yaml for lathe, paths relative to the folder it lies in; method holds the key of the method: `lora`, `prefix` or
+    `adapter`, or nothing."""
     y = {
         "model_name_or_path": "..", "train_file": "rows.jsonl", "output_dir": "out", "method": run.method,
         "per_device_train_batch_size": BATCH, "gradient_accumulation_steps": ACCUMULATION, "max_steps": STEPS,
         "learning_rate": run.learning_rate, "lr_scheduler_type": run.scheduler, "warmup_steps": run.warmup_steps,
-        "weight_decay": run.weight_decay, "max_grad_norm": run.max_grad_norm, "optim": "adamw", "shuffle": False, "packing": False,
-        "max_seq_length": 128, "logging_steps": 1, "eval_strategy": "no", "save_strategy": "no", "seed": 42,
+        "weight_decay": run.weight_decay, "max_grad_norm": run.max_grad_norm, "optim": run.optim, "shuffle": False,
+        "packing": False, "max_seq_length": 128, "logging_steps": 1, "eval_strategy": "no", "save_strategy": "no", "seed": 42,
     }
     if run.adapter:
         y["adapter_name_or_path"] = f"../adapters/{run.adapter}-init"
-        y["lora"] = ADAPTERS[run.adapter].config | {"lora_dropout": 0.0, "bias": "none"}
+    y |= method
     if run.method == "qlora":
-        y |= {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": run.double_quant,
+        y |= {"load_in_4bit": True, "bnb_4bit_quant_type": run.quant_type, "bnb_4bit_use_double_quant": run.double_quant,
               "bnb_4bit_compute_dtype": "float32"}
     return y
 

@@ -1,0 +1,54 @@
+"""lathe's side: the binary, called as a user calls it."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+from safetensors import safe_open
+
+
+class Lathe:
+    def __init__(self, binary: Path, ids: list[list[int]], tmp: Path):
+        self.binary, self.tmp = binary, tmp
+        self.ids = tmp / "ids.jsonl"
+        self.ids.write_text("".join(json.dumps({"ids": x}) + "\n" for x in ids))
+
+    def run(self, *args) -> str:
+        done = subprocess.run([str(self.binary), *map(str, args)], capture_output=True, text=True)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["(nothing on stderr)"])[-1]
+            raise RuntimeError(f"lathe {args[0]} ended with {done.returncode}: {last}")
+        return done.stdout
+
+    def score(self, model: Path, adapter: Path | None = None, quant=None) -> list[list[float]]:
+        args = ["score", "--model", model, "--ids", self.ids, "--json", "--device", "cpu"]
+        args += ["--adapter", adapter] if adapter else []
+        if quant:
+            args += ["--load-in-4bit", f"--double-quant={str(quant[1]).lower()}"]
+            args += ["--quant-type", quant[0]] if quant[0] != "nf4" else []
+        return [json.loads(line)["logprobs"] for line in self.run(*args).splitlines()]
+
+    def train(self, run: dict, out: Path) -> Path:
+        """Trains a run whose paths are absolute but for output_dir."""
+        config = out.with_suffix(".yaml")
+        config.write_text(yaml.safe_dump(run | {"output_dir": str(out)}))
+        self.run("train", "-c", config, "--json", "--device", "cpu")
+        return out
+
+    def merge(self, adapter: Path, out: Path) -> Path:
+        self.run("export", "merged", "--adapter", adapter, "--out", out, "--json")
+        return out
+
+
+def layout(folder: Path) -> dict[str, str]:
+    """What of an adapter folder must not change: SHA-256 of the sorted keys of adapter_config.json, and of the sorted lines
+    `name dtype [shape]` of its tensors, each line ended by a newline."""
+    digest = lambda lines: hashlib.sha256("".join(x + "\n" for x in sorted(lines)).encode()).hexdigest()  # noqa: E731
+    weights = next(p for p in (folder / "adapter_model.safetensors", folder / "adapter.safetensors") if p.exists())
+    with safe_open(weights, "pt") as f:
+        views = {k: f.get_slice(k) for k in f.keys()}
+        tensors = [f"{k} {v.get_dtype()} [{','.join(map(str, v.get_shape()))}]" for k, v in views.items()]
+    config = json.loads((folder / "adapter_config.json").read_text())
+    return {"adapter_config_keys": digest(config), "tensors": digest(tensors)}
