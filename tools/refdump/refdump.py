@@ -169,7 +169,7 @@ def dump_training(run, folder: Path, adapter) -> None:
     write_json(out / "losses.json", {"run": dict(run.__dict__), "steps": log} | noise)
     full = run.method == "full"
     if run.final and full:
-        write_tensors(out / "final.safetensors", weights(model))
+        write_tensors(out / "final" / "model.safetensors", weights(model))
     elif run.final:
         peft_adapters.save(model, out / "final", folder.name)
     if run.gradients:
