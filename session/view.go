@@ -84,6 +84,8 @@ type RunView struct {
 	RateScale float64
 	// Overflows is the number of steps that fp16's loss scaler has skipped.
 	Overflows int
+
+	before *RunView // what it goes on from, until it says from which step
 }
 
 // RunSummary is a run in a list.
@@ -218,11 +220,15 @@ func (v *View) Apply(e Event) {
 	}
 }
 
-// startRun puts a fresh run in front; the screens of the last one go with it.
+// startRun puts a fresh run in front; the screens of the last one go with it, but for the history of a run that goes on.
 func (v *View) startRun(e Event, b RunCreated) {
+	last := v.Run
 	v.Run = RunView{
 		RunSummary: RunSummary{ID: e.Run, Name: b.Name, State: Starting, Started: e.Time, Output: b.Config.OutputDir},
 		Config:     b.Config,
+	}
+	if b.Resume != "" && last.Output == b.Config.OutputDir {
+		v.Run.before = &last
 	}
 	v.Runs = append(slices.Clone(v.Runs), v.Run.RunSummary)
 	v.Reports, v.Exports = nil, nil
@@ -311,6 +317,7 @@ func (r *RunView) train(at time.Time, event trainer.Event) {
 		r.Spikes = append(r.Spikes, t)
 		r.Marks = append(r.Marks, Mark{t.Step, t.Kind()})
 	case trainer.Started:
+		r.recall(t)
 		r.RateScale, r.SkipRows = t.RateScale, nil
 		for _, row := range t.SkipRows {
 			r.SkipRows = append(r.SkipRows, row.Row)
@@ -328,6 +335,26 @@ func (r *RunView) train(at time.Time, event trainer.Event) {
 	case trainer.Done:
 		r.Done = &t
 	}
+}
+
+// recall puts the history of the run that it goes on with before its own, up to the step that it goes on from.
+func (r *RunView) recall(t trainer.Started) {
+	last := r.before
+	r.before = nil
+	if last == nil || t.ResumedFrom == "" {
+		return
+	}
+	late := func(step int) bool { return step > t.Step }
+	r.Steps = slices.DeleteFunc(slices.Clone(last.Steps), func(s StepPoint) bool { return late(s.Step) })
+	r.Evals = slices.DeleteFunc(slices.Clone(last.Evals), func(e EvalPoint) bool { return late(e.Step) })
+	r.Marks = slices.DeleteFunc(slices.Clone(last.Marks), func(m Mark) bool { return late(m.Step) })
+	r.Saved = slices.DeleteFunc(slices.Clone(last.Saved), func(s trainer.Saved) bool { return late(s.Step) })
+	r.Spikes = slices.DeleteFunc(slices.Clone(last.Spikes), func(s trainer.Spike) bool { return late(s.Step) })
+	if n := len(r.Steps); n > 0 {
+		r.Last = r.Steps[n-1].StepDone
+		r.Loss = r.Last.Loss
+	}
+	r.Step = t.Step
 }
 
 func (v *View) applyPlay(body Body) {

@@ -161,6 +161,8 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 	case pane.Show:
 		m.show(msg)
 		return nil
+	case pane.ShowRow:
+		return m.showRow(msg)
 	case scene:
 		return m.handleScene(msg)
 	case completions:
@@ -204,6 +206,20 @@ func (m *model) show(s pane.Show) {
 		m.bring(i)
 	}
 	m.caption = s.Caption
+}
+
+// showRow brings a row of a dataset to the front.
+func (m *model) showRow(r pane.ShowRow) tea.Cmd {
+	i := m.paneNamed("data")
+	if i < 0 {
+		return nil
+	}
+	m.choose(i)
+	wait := m.tell(i, r)
+	if m.view.Data.Path == r.Path {
+		return wait
+	}
+	return tea.Batch(pane.Send(m.session, session.OpenData{Path: r.Path}), wait)
 }
 
 // bring puts a pane in front; a pane that has failed gets another chance.

@@ -107,7 +107,7 @@ func route(i int, cmd tea.Cmd) tea.Cmd {
 // address decides who gets a command's answer.
 func address(i int, msg tea.Msg) tea.Msg {
 	switch msg := msg.(type) {
-	case nil, pane.Told, pane.Show:
+	case nil, pane.Told, pane.Show, pane.ShowRow:
 		return msg
 	case pane.Open:
 		return routed{i, msg}
@@ -131,7 +131,10 @@ func (m *model) handleRouted(r routed) tea.Cmd {
 		m.fail(r.slot, msg.reason, msg.stack)
 		return nil
 	case pane.Open:
-		if msg.Dialog != nil {
+		switch busy := m.stack.Len() > 0 || m.line != nil || m.slots[m.front].pane.Capturing(); {
+		case msg.Unasked != "" && busy:
+			m.told(pane.Told{Text: msg.Unasked, Err: true})
+		case msg.Dialog != nil:
 			m.stack.Push(owned{msg.Dialog, r.slot})
 		}
 		return nil

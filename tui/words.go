@@ -38,6 +38,13 @@ func (m *model) words() []word {
 		{Word: pane.Word{Name: "pause", Help: "halt after this step"}, run: send(session.Pause{})},
 		{Word: pane.Word{Name: "stop", Help: "end with a checkpoint"}, run: send(session.Stop{})},
 		{Word: pane.Word{Name: "save", Help: "write a checkpoint"}, run: send(session.Save{})},
+		{Word: pane.Word{Name: "rollback", Args: "[DIR]", Help: "back to a checkpoint, paused"}, complete: checkpoints, run: func(m *model, dir string) tea.Cmd {
+			return m.sendAndShow(session.RollBack{Checkpoint: path(dir)}, "train")
+		}},
+		{Word: pane.Word{Name: "skip", Args: "[FILE:LINE,…]", Help: "go on without some rows"}, run: skipWord},
+		{Word: pane.Word{Name: "halve", Help: "go on at half the rate"}, run: func(m *model, _ string) tea.Cmd {
+			return m.sendAndShow(session.HalveRate{}, "train")
+		}},
 		{Word: pane.Word{Name: "lint", Help: "check the open dataset"}, run: func(m *model, _ string) tea.Cmd {
 			return m.sendAndShow(session.Lint{}, "data")
 		}},
@@ -162,6 +169,16 @@ func resumeWord(m *model, dir string) tea.Cmd {
 		m.choose(i)
 	}
 	return pane.Send(m.session, session.Start{Config: c, Resume: path(dir)})
+}
+
+// skipWord goes on with the run that has ended, without the rows that were named or those that the guard found.
+func skipWord(m *model, list string) tea.Cmd {
+	rows, err := trainer.ParseRows(list)
+	if err != nil {
+		m.told(pane.Told{Text: err.Error(), Err: true})
+		return nil
+	}
+	return m.sendAndShow(session.SkipRows{Rows: rows}, "train")
 }
 
 // checkpoints completes the run's own checkpoints before files.

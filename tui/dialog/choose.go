@@ -21,6 +21,9 @@ type Option struct {
 // with NewChoose.
 type Choose struct {
 	Title    string
+	Body     string                  // said above the options, "" for nothing
+	Tone     themes.Token            // of the frame; None for the usual one
+	Later    string                  // what esc does; "cancel" unless set
 	Plain    bool                    // a few options, chosen by number instead of narrowed down by typing
 	OnDone   func(index int) tea.Cmd // index into the options given
 	OnCancel func() tea.Cmd          // may be nil
@@ -142,17 +145,23 @@ func (c *Choose) View(th *themes.Theme, width, height int) string {
 		// a list leaves a note out that takes more than two thirds of its row
 		want = max(want, widget.Width(o.Text)+widget.Width(o.Note)+9, widget.Width(o.Note)*3/2+4)
 	}
-	w := fitWidth(min(want, 72), 40, width)
+	w := fitWidth(min(max(want, longest(c.Body)), 72), 40, width)
 	inner := max(w-4, 1)
 	rows := min(max(len(c.options), 1), max(height-6, 1))
+	var said []string
+	if c.Body != "" {
+		said = clipRows(paragraph(th, themes.FG(themes.Text), c.Body, inner), max(height-rows-6, 1))
+		said = append(said, "")
+	}
 	body := []string{c.line.View(inner), widget.Rule(th, "", inner), c.list.View(th, inner, rows)}
 	if c.Plain {
 		body = []string{c.list.View(th, inner, rows), ""}
 	}
-	foot := hint(th, inner, "enter", "choose", "esc", "cancel")
+	body = append(said, body...)
+	foot := hint(th, inner, "enter", "choose", "esc", orText(c.Later, "cancel"))
 	if c.why != "" {
 		foot = widget.NewLine(th, inner).Add(themes.FG(themes.Warn), c.why).String()
 	}
-	f := widget.Frame{Title: c.Title, Focused: true}
+	f := widget.Frame{Title: c.Title, Focused: true, Tone: c.Tone}
 	return f.View(th, strings.Join(append(body, foot), "\n"), w, rows+len(body)+2)
 }

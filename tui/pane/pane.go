@@ -85,7 +85,19 @@ type Show struct {
 }
 
 // Open asks the workbench to put a dialog over the screen; what its callbacks answer comes back to the pane that opened it.
-type Open struct{ Dialog dialog.Dialog }
+type Open struct {
+	Dialog dialog.Dialog
+	// Unasked is what the status bar says instead while the user is typing or has another dialog open: a dialog that nobody
+	// has asked for must not take the keys that were meant for something else. Empty opens it at once.
+	Unasked string
+}
+
+// ShowRow asks the workbench to open a dataset, unless it is open, and to bring a row of it to the front: Line is its line in
+// the file, from 1. The Data pane gets it too.
+type ShowRow struct {
+	Path string
+	Line int
+}
 
 // Send is a tea.Cmd that gives the session a command and tells the status bar why it was refused.
 func Send(s Session, cmd session.Command) tea.Cmd {

@@ -84,6 +84,14 @@ func (l *Live) Do(c session.Command) error {
 			t.Train(trainer.Saved{Step: step, Path: fmt.Sprintf("runs/refund/checkpoint-%d", step), Bytes: 14_155_776})
 		case session.Stop:
 			t.Train(trainer.Done{Step: t.View.Run.Step, Reason: "stopped"}).Add(session.StateChanged{State: session.Stopped})
+		case session.RollBack:
+			t.Again(t.View.Run.Step/100*100, t.View.Run.Trouble.Checkpoint, nil, 0).Pause()
+		case session.SkipRows:
+			t.Again(t.View.Run.Step, t.View.Run.Trouble.Before, t.View.Run.Trouble.Rows, 0)
+		case session.HalveRate:
+			t.Again(t.View.Run.Step/100*100, t.View.Run.Trouble.Checkpoint, nil, 0.5)
+		case session.OpenData:
+			t.Add(session.DataOpened{Path: c.Path}, session.DataIndexed{Rows: 3200, Part: 1, Done: true})
 		case session.Note:
 			t.Add(session.Noted{Level: c.Level, Text: c.Text})
 		case session.LoadConfig:

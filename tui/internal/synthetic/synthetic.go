@@ -134,6 +134,40 @@ func (t *Tape) Done() *Tape {
 	return t.Add(session.StateChanged{State: session.Done})
 }
 
+// Spiked trains on with a loss far above the others at the next step.
+func (t *Tape) Spiked() *Tape {
+	step := t.View.Run.Step + 1
+	t.at = t.at.Add(interval)
+	high := Step(step)
+	high.Loss *= 4
+	t.Train(trainer.Spike{Step: step, Loss: high.Loss, Median: Loss(step), Z: 9.3, Rows: []string{"data/support.jsonl:941", "data/support.jsonl:18"}})
+	return t.Train(high).sample()
+}
+
+// Broken ends the run by the guard at the step after its last.
+func (t *Tape) Broken() *Tape {
+	step := t.View.Run.Step
+	bad := &trainer.NonFiniteError{
+		Step: step + 1, What: "the loss is NaN", Where: "layer 17, self_attn.v_proj: output", Layer: 17, RateScale: 1,
+		Rows:       []string{"data/support.jsonl:941", "data/support.jsonl:18"},
+		Checkpoint: fmt.Sprintf("runs/refund/checkpoint-%d", step/100*100), Before: fmt.Sprintf("runs/refund/before-step-%d", step+1),
+	}
+	t.Train(trainer.Failed{Step: step, Error: bad.Error(), Checkpoint: bad.Checkpoint, NonFinite: bad})
+	return t.Add(session.StateChanged{State: session.Failed, Reason: bad.Error()})
+}
+
+// Again goes on with the run from a step, as RollBack and its like do.
+func (t *Tape) Again(step int, resume string, rows []string, scale float64) *Tape {
+	t.run++
+	t.Add(session.RunCreated{Name: "refund", Config: Config(), Resume: resume, SkipRows: rows, RateScale: scale})
+	t.Add(session.Planned{Plan: Plan()}, session.StateChanged{State: session.Running})
+	started := trainer.Started{Step: step, Plan: Plan(), ResumedFrom: resume, RateScale: scale}
+	for _, row := range rows {
+		started.SkipRows = append(started.SkipRows, trainer.SkippedRow{Row: row, From: step + 1})
+	}
+	return t.Train(started).sample()
+}
+
 func (t *Tape) sample() *Tape {
 	used := int64(395 * mib)
 	return t.Add(session.MemorySampled{Used: used, Peak: used + 7*mib, Free: 7<<30 - used, Total: 8 << 30})

@@ -52,6 +52,8 @@ type Pane struct {
 	filter *search // nil: all rows
 	typing *widget.Input
 	before string // the filter to go back to on esc
+
+	wanted *pane.ShowRow // a row to go to as soon as it is there, nil for none
 }
 
 // line is a row of the table, small enough to be kept by the thousand.
@@ -112,6 +114,10 @@ func (p *Pane) Update(msg tea.Msg, c pane.Context) tea.Cmd {
 		cmd = p.takeAnswer(msg)
 	case chosenFilter:
 		cmd = p.setFilter(string(msg))
+	case pane.ShowRow:
+		p.wanted = &msg
+	case rowFound:
+		cmd = p.takeFound(msg)
 	case tea.KeyPressMsg:
 		if p.typing != nil {
 			cmd = p.typed(msg)
@@ -125,7 +131,7 @@ func (p *Pane) Update(msg tea.Msg, c pane.Context) tea.Cmd {
 	case tea.MouseClickMsg:
 		p.click(msg.Mouse())
 	}
-	return tea.Batch(cmd, p.fetch())
+	return tea.Batch(cmd, p.seek(), p.fetch())
 }
 
 // sync makes the pane follow the view: another dataset empties it, other findings and labels are counted anew.

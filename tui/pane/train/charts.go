@@ -130,6 +130,8 @@ func markKind(k trainer.Kind) chart.Kind {
 		return chart.Pause
 	case trainer.KindResumed:
 		return chart.Resume
+	case trainer.KindSpike:
+		return chart.Note
 	}
 	return chart.Checkpoint
 }

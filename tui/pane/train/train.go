@@ -8,6 +8,7 @@ import (
 
 	"lathe/session"
 	"lathe/themes"
+	"lathe/trainer"
 	"lathe/tui/pane"
 )
 
@@ -16,6 +17,10 @@ type Pane struct {
 	charts *charts
 	main   int  // the chart that is shown where there is room for one, and below the loss where there is room for two
 	two    bool // the last drawing had room for two
+
+	trouble *trainer.NonFiniteError // of the guard, as last seen
+	looked  bool                    // a view has been seen at all
+
 	places []place
 }
 
@@ -46,6 +51,7 @@ func (p *Pane) Keys() []pane.Key {
 	return []pane.Key{
 		{Keys: []string{"t"}, Help: "start the run", Group: "Run", Reason: refuseStart, Run: start},
 		{Keys: []string{"S"}, Help: "save", Group: "Run", Reason: refusal(session.Save{}), Run: send(session.Save{})},
+		{Keys: []string{"g"}, Help: "ways on", Group: "Run", Reason: refuseGuard, Run: openGuard},
 		{Keys: []string{"x"}, Help: "stop", Group: "Run", Reason: refusal(session.Stop{}), Run: askStop},
 		chart("other chart", p.other, "c"),
 		chart("log axis", c.toggleLog, "y"),
@@ -73,6 +79,7 @@ func (p *Pane) Update(msg tea.Msg, c pane.Context) tea.Cmd {
 	switch msg := msg.(type) {
 	case pane.Changed:
 		p.charts.follow(c.Theme, c.View.Run)
+		return p.guarded(c)
 	case tea.KeyPressMsg:
 		if msg.String() == "esc" {
 			p.charts.hide()

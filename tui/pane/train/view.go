@@ -117,6 +117,16 @@ func banner(c pane.Context, w int) []string {
 		text = stopped(r)
 	case session.Failed:
 		text = "failed: " + r.Reason
+		if t := r.Trouble; t != nil {
+			text = fmt.Sprintf("stopped before the weights changed at step %d: %s", t.Step, t.What)
+			if t.Where != "" {
+				text += "; " + t.Where
+			}
+			if len(t.Rows) > 0 {
+				text += "; " + shortRows(t.Rows)
+			}
+			text += " (g: roll back, skip rows or halve the rate)"
+		}
 	case session.Done:
 		text = done(r)
 	}
