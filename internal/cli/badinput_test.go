@@ -297,6 +297,11 @@ func TestBadModels(t *testing.T) {
 			write(t, dir, name, strings.ReplaceAll(text, old, other))
 		}
 	}
+	added := func(name, member string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			write(t, dir, name, strings.Replace(string(read(t, dir, name)), "{", "{\n  "+member+",", 1))
+		}
+	}
 	for _, test := range []struct {
 		name, model string
 		damage      func(t *testing.T, dir string)
@@ -343,6 +348,22 @@ func TestBadModels(t *testing.T) {
 		{"config is no JSON", "llama-gqa", replaced("config.json", "{", "["), false, []string{"config.json"}},
 		{"config without size", "llama-gqa", replaced("config.json", `"hidden_size"`, `"hidden_sise"`), false, []string{"config.json", "hidden_size"}},
 		{"endless config", "llama-gqa", replaced("config.json", `"hidden_size": 64`, `"hidden_size": 640000000000`), false, []string{"hidden_size", "640000000000"}},
+		{"unsupported option", "llama-gqa", added("config.json", `"residual_multiplier": 0.22`), false, []string{"config.json", "residual_multiplier", "0.22", "LlamaForCausalLM"}},
+		{"another family's option", "llama-gqa", added("config.json", `"attn_logit_softcapping": 50.0`), false, []string{"config.json", "attn_logit_softcapping"}},
+		{"experts", "llama-gqa", added("config.json", `"num_local_experts": 8`), false, []string{"config.json", "num_local_experts"}},
+		{"a kind of layer", "llama-gqa", added("config.json", `"layer_types": ["full_attention", "linear_attention"]`), false, []string{"config.json", "layer_types", "linear_attention"}},
+		{"unsupported rope", "llama-gqa", replaced("config.json", `"rope_type": "default"`, `"rope_type": "proportional"`), false, []string{"rope_type", "proportional"}},
+		{"a window of nothing", "llama-gqa", added("config.json", `"sliding_window": -5`), false, []string{"sliding_window", "-5"}},
+		{"GPTQ", "llama-gqa", added("config.json", `"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}`), false, []string{"quantization_config", "gptq"}},
+		{"AWQ", "llama-gqa", added("config.json", `"quantization_config": {"quant_method": "awq", "bits": 4, "zero_point": true}`), false, []string{"quantization_config", "awq"}},
+		{"8-bit", "llama-gqa", added("config.json", `"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": true}`), false, []string{"load_in_8bit"}},
+		{"quantisation without a method", "llama-gqa", added("config.json", `"quantization_config": {"bits": 4}`), false, []string{"quantization_config"}},
+		{"4-bit by name alone", "llama-gqa", added("config.json", `"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true, "_load_in_4bit": true, "bnb_4bit_quant_type": "nf4"}`), false, []string{"quantization_config", "no tensor is"}},
+		{"heads that do not divide", "llama-gqa", replaced("config.json", `"num_key_value_heads": 2`, `"num_key_value_heads": 3`), false, []string{"num_key_value_heads"}},
+		{"a size as text", "llama-gqa", replaced("config.json", `"hidden_size": 64`, `"hidden_size": "64"`), false, []string{"hidden_size", "whole number"}},
+		{"index names a missing shard", "llama-gqa-sharded", replaced("model.safetensors.index.json", "model-00002-of-00003", "model-00009-of-00003"), false, []string{"model-00009-of-00003.safetensors", "missing"}},
+		{"index leads out of the folder", "llama-gqa-sharded", replaced("model.safetensors.index.json", "model-00002-of-00003", "../model-00002-of-00003"), false, []string{"weight_map", "plain file name"}},
+		{"index is no JSON", "llama-gqa-sharded", replaced("model.safetensors.index.json", "{", "["), false, []string{"model.safetensors.index.json"}},
 		{"no weights", "llama-gqa", func(t *testing.T, dir string) {
 			if err := os.Remove(filepath.Join(dir, weights)); err != nil {
 				t.Fatal(err)
