@@ -86,7 +86,12 @@ func exists(parts ...string) bool {
 
 func (b *bench) load(t testing.TB, folder string, o model.LoadOptions) *model.Model {
 	t.Helper()
-	files, err := model.Open(ref(folder))
+	return b.loadFrom(t, ref(folder), o)
+}
+
+func (b *bench) loadFrom(t testing.TB, dir string, o model.LoadOptions) *model.Model {
+	t.Helper()
+	files, err := model.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
