@@ -71,12 +71,20 @@ const (
 	Plain                 // W_down·act(W_up·h)
 )
 
+// sliding says whether a block is one of those with a window.
+func (c *Config) sliding(layer int) bool {
+	if c.Sliding == nil {
+		return c.Window > 0
+	}
+	return c.Sliding[layer]
+}
+
 // window is the sliding window of a block, 0 for none.
 func (c *Config) window(layer int) int {
-	if c.Sliding != nil && !c.Sliding[layer] {
-		return 0
+	if c.sliding(layer) {
+		return c.Window
 	}
-	return c.Window
+	return 0
 }
 
 // attentionScale is what scores are multiplied by.

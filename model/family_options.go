@@ -78,7 +78,7 @@ func (o *options) layerTypes(c *Config, sliding func(layer int) bool) {
 	if o.out != nil {
 		types := make([]string, c.Layers)
 		for i := range types {
-			if types[i] = fullAttention; c.Sliding[i] {
+			if types[i] = fullAttention; c.sliding(i) {
 				types[i] = slidingAttention
 			}
 		}

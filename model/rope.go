@@ -132,7 +132,7 @@ func (c *Config) ropes() []*RoPE {
 
 // ropeOf is the number of a block's rotary embedding among ropes.
 func (c *Config) ropeOf(layer int) int {
-	if c.LocalRoPE != nil && c.Sliding[layer] {
+	if c.LocalRoPE != nil && c.sliding(layer) {
 		return 1
 	}
 	return 0
