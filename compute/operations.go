@@ -153,7 +153,7 @@ type AttentionShape struct {
 	Scale    float32 // usually 1/√D
 	Window   int     // sliding window: a query sees itself and Window-1 keys before it; 0 is no limit
 	Softcap  float32 // Gemma 2: s = Softcap·tanh(s/Softcap); 0 is off
-	Alibi    Buffer  // [H] slopes: s = (q·k + slope·(j-i))·Scale, slopes already rounded to bf16; or nil
+	Alibi    Buffer  // [H] slopes: s = (q·k + bf16(slope·bf16(j)))·Scale for key j of the span, slopes rounded to bf16 already; or nil
 	NoCausal bool    // prefix or encoder attention: every query sees all KLen keys
 	Prefix   int     // the first Prefix keys of a span are seen by every query (prefix tuning), window or not
 }

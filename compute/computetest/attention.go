@@ -24,6 +24,12 @@ func (c *attentionCase) sees(s compute.Span, i, j int) bool {
 	return c.shape.Window == 0 || j > p-c.shape.Window
 }
 
+// roundBF16 is the nearest bfloat16, ties to even.
+func roundBF16(x float64) float64 {
+	bits := math.Float32bits(float32(x))
+	return float64(math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff))
+}
+
 // rowScores are query i's scores for all keys of a span, -Inf where it sees none, and the softcap's slopes.
 func (c *attentionCase) rowScores(s compute.Span, h, i int, q, k []float64) (scores, slopes []float64) {
 	a := c.shape
@@ -36,7 +42,7 @@ func (c *attentionCase) rowScores(s compute.Span, h, i int, q, k []float64) (sco
 		}
 		x := dot(row, k[((s.KStart+j)*a.KV+h/(a.H/a.KV))*a.D:][:a.D])
 		if c.alibi != nil {
-			x += c.alibi[h] * float64(j-(s.KLen-s.QLen+i))
+			x += roundBF16(c.alibi[h] * roundBF16(float64(j)))
 		}
 		x *= float64(a.Scale)
 		slopes[j] = 1
@@ -150,7 +156,7 @@ func attentionCases() []attentionCase {
 		f(&s)
 		return s
 	}
-	slopes := []float64{0.5, 0.25, 0.125, 0.0625}
+	slopes := []float64{0.5, 0.25, 0.70703125, 0.08837890625} // the last two are no powers of two: their products are rounded
 	cached := []compute.Span{{QLen: 1, KLen: 9}, {QStart: 1, QLen: 3, KStart: 9, KLen: 70}}
 	return []attentionCase{
 		{"one token", shape(one(1), 1, 1, 1, 1, 1), nil},

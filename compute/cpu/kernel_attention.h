@@ -13,7 +13,7 @@ typedef struct {
     int64_t lowest, highest;   // positions among the keys
     int64_t at[TILE];          // row of Q viewed as [nq·h, d]
     int32_t position[TILE], oldest[TILE];
-    float slope[TILE]; // alibi times the scale
+    float slope[TILE]; // alibi
 } query_tile;
 
 static void tile_open(query_tile *t, const lathe_attention_args *a, const lathe_span *span, int64_t kv, int64_t h0,
@@ -29,7 +29,7 @@ static void tile_open(query_tile *t, const lathe_attention_args *a, const lathe_
         t->at[r] = r < t->rows ? (span->q_start + i) * a->h + h : 0;
         t->position[r] = r < t->rows ? (int32_t)p : -1;
         t->oldest[r] = a->window > 0 ? (int32_t)(p - a->window + 1) : INT32_MIN;
-        t->slope[r] = r < t->rows && a->alibi ? a->alibi[h] * a->scale : 0;
+        t->slope[r] = r < t->rows && a->alibi ? a->alibi[h] : 0;
     }
     t->lowest = t->position[0];
     t->highest = t->position[t->rows - 1];
@@ -70,9 +70,17 @@ static void keys_load(const query_tile *t, const float *from, int64_t first, int
         memcpy(keys + j * a->d, from + ((t->span->k_start + first + j) * a->kv + t->kv) * a->d, (size_t)a->d * sizeof *keys);
 }
 
-// A product's score made final: alibi, then softcap. slope is t->slope of these lanes, distance is key minus query.
-INLINE vf score(const lathe_attention_args *a, vf s, vf slope, vf distance) {
-    if (a->alibi) s = v_fma(slope, distance, s);
+// Alibi's part of the scores of key j: slope·j, both factors and the product rounded to bfloat16 as in transformers'
+// build_alibi_tensor, and scaled. The softmax does not see that slope·query is left out.
+INLINE vf alibi(const query_tile *t, int64_t r, int64_t j) {
+    float lane[LANES], key = widen_bf16(narrow_bf16((float)j));
+    for (int i = 0; i < LANES; i++) lane[i] = widen_bf16(narrow_bf16(t->slope[r + i] * key)) * t->a->scale;
+    return v_load(lane);
+}
+
+// A product's score made final: alibi's part, then softcap.
+INLINE vf score(const lathe_attention_args *a, vf s, vf bias) {
+    s = s + bias;
     if (a->softcap > 0) s = v_set(a->softcap) * v_tanh(s * v_set(1.0f / a->softcap));
     return s;
 }
@@ -86,22 +94,16 @@ INLINE vm sees(const query_tile *t, int64_t r, int64_t j) {
     return seen;
 }
 
-INLINE vf distance(const query_tile *t, int64_t r, int64_t j) {
-    float lane[LANES];
-    for (int i = 0; i < LANES; i++) lane[i] = (float)(j - t->position[r + i]);
-    return v_load(lane);
-}
-
 // One step of the online softmax for LANES rows: scores[n, TILE] become exponentials; returns the factor that older sums
 // shrink by.
 INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked, float *scores, float *highest,
                        float *total) {
-    vf old = v_load(highest + r), top = old, slope = v_load(t->slope + r), sum = v_zero();
+    vf old = v_load(highest + r), top = old, sum = v_zero();
     int raw = !masked && !t->a->alibi && t->a->softcap <= 0; // the product's scores are final
     for (int64_t j = 0; j < n; j++) {
         vf s = v_load(scores + j * TILE + r);
         if (!raw) {
-            s = score(t->a, s, slope, t->a->alibi ? distance(t, r, first + j) : v_zero());
+            s = score(t->a, s, t->a->alibi ? alibi(t, r, first + j) : v_zero());
             if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
             v_store(scores + j * TILE + r, s);
         }

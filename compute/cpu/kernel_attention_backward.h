@@ -14,11 +14,11 @@ typedef struct {
 INLINE void softmax_backward(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked,
                              const backward_scratch *s, const float *lse, const float *delta) {
     const lathe_attention_args *a = t->a;
-    vf slope = v_load(t->slope + r), base = v_load(lse + r), mean = v_load(delta + r), one = v_set(1.0f);
+    vf base = v_load(lse + r), mean = v_load(delta + r), one = v_set(1.0f);
     vf inverse = v_set(a->softcap > 0 ? 1.0f / a->softcap : 0);
     for (int64_t j = 0; j < n; j++) {
         float *at = s->scores + j * TILE + r, *ds = s->slopes + j * TILE + r;
-        vf x = score(a, v_load(at), slope, a->alibi ? distance(t, r, first + j) : v_zero());
+        vf x = score(a, v_load(at), a->alibi ? alibi(t, r, first + j) : v_zero());
         vf p = v_exp(x - base), g;
         if (masked) p = v_select(sees(t, r, first + j), p, v_zero());
         g = p * (v_load(ds) - mean);
