@@ -1,181 +1,246 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v4"
 
 	"lathe/compute"
+	"lathe/export/licence"
 	"lathe/model"
-	"lathe/model/template"
 	"lathe/model/tokenizer"
 	"lathe/trainer"
 )
 
-// inspection is what `lathe inspect --json` prints.
+// inspection is what `lathe inspect --json` prints of a model folder. Licence, Tokenizer and Template are lines for people;
+// what they are made of stands beside them.
 type inspection struct {
-	Family        string `json:"family"`
-	Architecture  string `json:"architecture"`
-	Parameters    int64  `json:"parameters"`
-	DType         string `json:"dtype"`
-	Bytes         int64  `json:"bytes"`
-	ContextLength int    `json:"context_length"`
-	Hidden        int    `json:"hidden_size"`
-	Layers        int    `json:"num_hidden_layers"`
-	Vocab         int    `json:"vocab_size"`
-	Licence       string `json:"licence"`
-	Tokenizer     string `json:"tokenizer"`
-	Template      string `json:"template"`
-	// Memory is bytes by method for one row of BatchTokens tokens.
-	Memory      map[trainer.Method]int64 `json:"memory"`
-	BatchTokens int                      `json:"batch_tokens"`
+	Family        string           `json:"family"`
+	Architecture  string           `json:"architecture"`
+	Parameters    int64            `json:"parameters"`
+	DType         string           `json:"dtype"`  // of most weights
+	DTypes        map[string]int64 `json:"dtypes"` // bytes of each type
+	Bytes         int64            `json:"bytes"`
+	Shards        int              `json:"shards"`
+	ContextLength int              `json:"context_length"`
+	RoPE          *ropeScaling     `json:"rope_scaling,omitempty"`
+	Window        int              `json:"sliding_window,omitempty"`
+	Hidden        int              `json:"hidden_size"`
+	Layers        int              `json:"num_hidden_layers"`
+	Heads         int              `json:"num_attention_heads"`
+	KVHeads       int              `json:"num_key_value_heads"`
+	HeadDim       int              `json:"head_dim"`
+	Vocab         int              `json:"vocab_size"`
+	Quantization  string           `json:"quantization,omitempty"` // of a checkpoint that was quantised before it was saved
+
+	Licence         string           `json:"licence"`
+	LicenceDetails  licence.Licence  `json:"licence_details"`
+	Tokenizer       string           `json:"tokenizer"`
+	TokenizerHealth *tokenizerReport `json:"tokenizer_health"`
+	Template        string           `json:"template"`
+	TemplateHealth  *templateReport  `json:"template_health"`
+
+	// Memory is bytes by method for one row of BatchTokens tokens, MemoryByRows the same for several rows.
+	Memory       map[trainer.Method]int64         `json:"memory"`
+	MemoryByRows map[trainer.Method]map[int]int64 `json:"memory_by_rows"`
+	MemoryFree   int64                            `json:"memory_free"` // on this machine's device, 0 where it does not say
+	BatchTokens  int                              `json:"batch_tokens"`
+
+	Health  []finding      `json:"health"` // what is wrong or worth knowing, gravest first
+	Adapter *adapterReport `json:"adapter,omitempty"`
+
+	dir string
+	tok *tokenizer.Tokenizer // nil where it cannot be read
 }
 
+// finding is a line of health.
+type finding struct {
+	Level string `json:"level"` // error, warn or info
+	Part  string `json:"part"`  // config, weights, tokenizer, template, licence, adapter
+	Text  string `json:"text"`
+}
+
+const (
+	levelError = "error"
+	levelWarn  = "warn"
+	levelInfo  = "info"
+)
+
 func inspectCommand(e *env) *cobra.Command {
-	var dir string
+	var dir, adapter string
 	cmd := &cobra.Command{
-		Use:   "inspect --model DIR",
-		Short: "What a model folder holds and what each method would take, from headers alone",
-		Args:  maxArgs(0),
+		Use:   "inspect --model DIR [--adapter DIR]",
+		Short: "What a model or adapter folder holds, its licence and health, and what each method would take",
+		Long: "Reads config.json, the headers of the weights, tokenizer, template and licence, never the weights themselves: a folder of\n" +
+			"70 billion parameters is told of in under a second. What is broken is named beside what can still be said.",
+		Args: maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, err := openModel(dir)
-			if err != nil {
-				return err
+			if dir != "" && adapter == "" && isAdapter(dir) {
+				dir, adapter = "", dir
 			}
-			defer files.Close()
-			dev, err := openDevice(e.device)
-			if err != nil {
-				return err
+			if adapter != "" {
+				return e.inspectAdapter(dir, adapter)
 			}
-			defer dev.Close()
-			in, err := inspect(files, dev.Info().Workspace)
-			if err != nil {
-				return err
+			if dir == "" {
+				return usage("which model? name its folder with --model DIR")
 			}
-			if e.json {
-				return writeJSON(e.stdout, in)
-			}
-			table(e.stdout, in.rows())
-			return nil
+			return e.inspectModel(dir)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "model", "", "model folder")
+	cmd.Flags().StringVar(&dir, "model", "", "model folder, or an adapter's")
+	cmd.Flags().StringVar(&adapter, "adapter", "", "adapter folder: PEFT's, the adapters library's, a checkpoint or a run's output_dir")
 	return cmd
 }
 
-func inspect(f *model.Files, workspace compute.WorkspaceRule) (inspection, error) {
-	c := f.Config
-	in := inspection{
-		Family: c.Family, Architecture: c.Architecture, Parameters: f.Parameters(), DType: f.DType(), Bytes: f.Bytes(),
-		ContextLength: c.ContextLength, Hidden: c.Hidden, Layers: c.Layers, Vocab: c.Vocab,
-		Licence: licence(f.Dir), Tokenizer: tokenizerHealth(f.Dir, c.Vocab), Template: templateHealth(f.Dir),
-		Memory: map[trainer.Method]int64{}, BatchTokens: min(1024, max(1, c.ContextLength)),
+// inspectModel prints what can be said of a model folder, and fails with what makes it unusable.
+func (e *env) inspectModel(dir string) error {
+	in, fault := e.inspect(dir)
+	if in == nil {
+		return configError(fault)
 	}
-	lora := model.LoRAConfig{R: 16, Alpha: 32, TargetModules: model.TargetModules{Names: []string{"q_proj", "v_proj"}}}
-	for method, o := range map[trainer.Method]model.PlanOptions{
-		trainer.MethodFull:  {Full: true},
-		trainer.MethodLoRA:  {Adapter: lora, Load: model.LoadOptions{KeepDType: true}},
-		trainer.MethodQLoRA: {Adapter: lora, Load: model.LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true}},
-	} {
-		o.MaxTokens, o.MaxSeqs, o.MaxLen = in.BatchTokens, 1, in.BatchTokens
-		o.Load.Compute, o.Workspace = compute.F32, workspace
-		m, err := model.PlanMemory(c, o)
-		if err != nil {
-			return in, fmt.Errorf("plan %s: %w", method, err)
-		}
-		const moments = 2 * 4 // AdamW keeps two float32 for every trained parameter
-		in.Memory[method] = m.Total() + m.Trainable*moments
+	if err := e.printInspection(in); err != nil {
+		return err
 	}
-	return in, nil
+	return fault
 }
 
-func (in inspection) rows() [][]string {
-	rows := [][]string{
-		{"family", fmt.Sprintf("%s (%s)", in.Family, in.Architecture)},
-		{"parameters", count(in.Parameters)},
-		{"weights", fmt.Sprintf("%s, %s", in.DType, bytesText(in.Bytes))},
-		{"shape", fmt.Sprintf("%d layers of %d, vocabulary %s", in.Layers, in.Hidden, count(int64(in.Vocab)))},
-		{"context", count(int64(in.ContextLength)) + " tokens"},
-		{"licence", in.Licence},
-		{"tokenizer", in.Tokenizer},
-		{"template", in.Template},
+func (e *env) printInspection(in *inspection) error {
+	if e.json {
+		return writeJSON(e.stdout, in)
 	}
-	for _, method := range []trainer.Method{trainer.MethodQLoRA, trainer.MethodLoRA, trainer.MethodFull} {
-		rows = append(rows, []string{
-			string(method), fmt.Sprintf("%s for a row of %s tokens", bytesText(in.Memory[method]), count(int64(in.BatchTokens))),
-		})
-	}
-	return rows
+	p := newPage(e.stdout)
+	in.print(p)
+	return p.err
 }
 
-// licence reads the model card's front matter, else the first words of a licence file.
-func licence(dir string) string {
-	if card, err := os.ReadFile(filepath.Join(dir, "README.md")); err == nil {
-		if front, ok := frontMatter(card); ok {
-			var head struct {
-				License     string `yaml:"license"`
-				LicenseName string `yaml:"license_name"`
-			}
-			if yaml.Unmarshal(front, &head) == nil && head.License != "" {
-				return strings.TrimSpace(head.License + " " + head.LicenseName)
-			}
+// inspect reads a model folder. Without a config.json there is nothing to say; any other fault comes with what is known.
+func (e *env) inspect(dir string) (*inspection, error) {
+	files, fault := model.Open(dir)
+	if fault == nil {
+		defer files.Close()
+	}
+	raw, err := readRawConfig(dir)
+	if err != nil {
+		if fault == nil {
+			fault = err
+		}
+		return nil, fault
+	}
+	in := &inspection{
+		dir: dir, Memory: map[trainer.Method]int64{}, MemoryByRows: map[trainer.Method]map[int]int64{}, LicenceDetails: licence.Read(os.DirFS(dir)),
+	}
+	in.Licence = in.LicenceDetails.String()
+	in.describe(raw)
+	in.readWeights(dir)
+	if config, err := parseConfig(dir); err == nil {
+		in.fill(config)
+	}
+	if files != nil {
+		in.Parameters, in.DType, in.Bytes = files.Parameters(), files.DType(), files.Bytes()
+		if err := e.planMethods(in, files); err != nil {
+			return nil, err
 		}
 	}
-	for _, name := range []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"} {
-		f, err := os.Open(filepath.Join(dir, name))
-		if err != nil {
+	if fault != nil {
+		in.note(levelError, "weights", "%v", fault)
+	}
+	in.readTokenizer(dir, raw)
+	in.readTemplate(dir)
+	in.noteLicence()
+	in.sortHealth()
+	return in, fault
+}
+
+func parseConfig(dir string) (model.Config, error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return model.Config{}, err
+	}
+	generation, err := os.ReadFile(filepath.Join(dir, "generation_config.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return model.Config{}, err
+	}
+	return model.ParseConfig(config, generation)
+}
+
+// fill takes what the configuration says once the family's defaults are in it.
+func (in *inspection) fill(c model.Config) {
+	in.Family, in.Architecture = c.Family, c.Architecture
+	in.Hidden, in.Layers, in.Heads, in.KVHeads, in.HeadDim = c.Hidden, c.Layers, c.Heads, c.KVHeads, c.HeadDim
+	in.Vocab, in.ContextLength, in.Parameters = c.Vocab, c.ContextLength, c.Parameters()
+	if c.Quantization != nil {
+		in.Quantization = c.Quantization.String()
+	}
+}
+
+// planned are the methods whose memory is told, smallest first. r 16 on PEFT's default modules is what people begin with.
+var planned = []struct {
+	method  trainer.Method
+	adapter model.AdapterConfig
+	load    model.LoadOptions
+}{
+	{trainer.MethodQLoRA, model.LoRAConfig{R: 16, Alpha: 32}, model.LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true}},
+	{trainer.MethodLoRA, model.LoRAConfig{R: 16, Alpha: 32}, model.LoadOptions{KeepDType: true}},
+	{trainer.MethodFull, nil, model.LoadOptions{}},
+}
+
+// plannedRows are the rows of a micro-batch for which memory is told.
+var plannedRows = []int{1, 4, 8}
+
+// planMethods runs a step of each method on a dry device of this machine's kind.
+func (e *env) planMethods(in *inspection, files *model.Files) error {
+	dev, err := openDevice(e.device)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	info := dev.Info()
+	in.MemoryFree = info.MemoryFree
+	in.BatchTokens = min(1024, max(1, in.ContextLength))
+	for _, p := range planned {
+		if p.adapter == nil && files.Config.Quantization != nil {
+			in.note(levelInfo, "weights", "they are in 4 bits: adapters train on them as they are, method full needs the checkpoint that they were made from")
 			continue
 		}
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			if line := strings.TrimSpace(lines.Text()); line != "" {
-				return fmt.Sprintf("%s (%s)", line, name)
+		byRows := map[int]int64{}
+		for _, rows := range plannedRows {
+			o := model.PlanOptions{
+				Load: p.load, Files: files, Full: p.adapter == nil, Adapter: p.adapter, Workspace: info.Workspace,
+				MaxTokens: rows * in.BatchTokens, MaxSeqs: rows, MaxLen: in.BatchTokens,
 			}
+			o.Load.Compute = compute.F32
+			m, err := model.PlanMemory(files.Config, o)
+			if err != nil {
+				in.note(levelInfo, "config", "method %s cannot be planned: %v", p.method, err)
+				break
+			}
+			const moments = 2 * 4 // AdamW keeps two float32 for every trained parameter
+			byRows[rows] = max(m.Total()+m.Trainable*moments, m.Loading)
+		}
+		if one, ok := byRows[1]; ok {
+			in.Memory[p.method], in.MemoryByRows[p.method] = one, byRows
 		}
 	}
-	return "not stated: no model card and no licence file"
+	return nil
 }
 
-// frontMatter is the YAML between the first two lines of three dashes.
-func frontMatter(card []byte) ([]byte, bool) {
-	rest, ok := bytes.CutPrefix(card, []byte("---\n"))
-	if !ok {
-		return nil, false
-	}
-	front, _, ok := bytes.Cut(rest, []byte("\n---"))
-	return front, ok
+// note adds a line of health.
+func (in *inspection) note(level, part, format string, args ...any) {
+	in.Health = append(in.Health, finding{level, part, fmt.Sprintf(format, args...)})
 }
 
-func tokenizerHealth(dir string, vocab int) string {
-	tok, err := tokenizer.Load(dir)
+func (in *inspection) noteLicence() {
+	l := in.LicenceDetails
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "none: only ready-made ids can be trained"
-	case err != nil:
-		return "unusable: " + err.Error()
-	case tok.VocabSize() > vocab:
-		return fmt.Sprintf("%d tokens, but the model knows %d: ids beyond it will be refused", tok.VocabSize(), vocab)
-	case tok.EOS() < 0:
-		return fmt.Sprintf("%d tokens, no eos token: answers will not learn to end", tok.VocabSize())
+	case l.Conflict != "":
+		in.note(levelWarn, "licence", "%s", l.Conflict)
+	case l.Stated == "":
+		in.note(levelWarn, "licence", "the folder does not state one: find out before you train on it or pass it on")
+	case !l.Known:
+		in.note(levelInfo, "licence", "its terms are not known here: read %s", l.Source)
 	}
-	return fmt.Sprintf("%s tokens, eos %q", count(int64(tok.VocabSize())), tok.Token(tok.EOS()))
-}
-
-func templateHealth(dir string) string {
-	_, err := template.Load(dir)
-	switch {
-	case errors.Is(err, template.ErrNone):
-		return "none: prompts and completions are trained as plain text"
-	case err != nil:
-		return "unusable: " + err.Error()
-	}
-	return "chat template present"
 }
