@@ -66,9 +66,8 @@ func (c Config) checkOptimizer(fault faultFunc) {
 	switch c.Optim {
 	case "adamw", "adamw_torch", "adamw_hf": // transformers' spellings of the same formula
 	case "adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit":
-		fault(true, "optim: %s is not built yet; use adamw", c.Optim)
 	default:
-		fault(true, "optim: %q is unknown; use adamw", c.Optim)
+		fault(true, "optim: %q is unknown; use adamw or adamw_8bit", c.Optim)
 	}
 	fault(!finite(c.LearningRate) || c.LearningRate < 0, "learning_rate: %v is no rate; give a number from 0 up, such as 2e-4", c.LearningRate)
 	fault(!finite(c.WeightDecay) || c.WeightDecay < 0, "weight_decay: %v; give a number from 0 up", c.WeightDecay)

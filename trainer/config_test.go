@@ -154,7 +154,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"schedule", least + "lr_scheduler_type: polynomial", "none of linear, cosine"},
 		{"method", least + "method: dora", "none of full, lora"},
 		{"method of a later version", least + "method: prefix", "method: prefix is not built yet"},
-		{"optimiser of a later version", least + "optim: adamw_8bit", "optim: adamw_8bit is not built yet"},
+		{"unknown optimiser", least + "optim: adamw_4bit", `optim: "adamw_4bit" is unknown; use adamw or adamw_8bit`},
 		{"both halves", least + "fp16: true\nbf16: true", "fp16: bf16 is on too"},
 		{"fp4", least + "bnb_4bit_quant_type: fp4", "use nf4"},
 		{"qlora without 4 bits", least + "load_in_4bit: false", "line 4: load_in_4bit: method qlora"},

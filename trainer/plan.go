@@ -133,7 +133,7 @@ func (r *Run) forecast(env Environment) error {
 		MaxTokens:  maxTokens, MaxSeqs: maxSeqs, MaxLen: maxLen,
 		Workspace: env.Device.Workspace,
 		Optimizer: func(dev compute.Device, params []*model.Param) error {
-			_, err := newOptimizer(dev, params, 0)
+			_, err := newOptimizer(dev, params, r.config)
 			return err
 		},
 	}
@@ -152,7 +152,7 @@ func (r *Run) forecast(env Environment) error {
 		Base: m.Base, Adapters: m.Adapters, Gradients: m.Gradients, Optimizer: m.Optimizer,
 		Activations: m.Activations, KV: m.KV, Workspace: m.Workspace,
 	}
-	p.CheckpointSize = 3 * 4 * m.Trainable
+	p.CheckpointSize = 4*m.Trainable + m.Optimizer
 	p.Fits = p.Available == 0 || p.Memory.Total() <= p.Available
 	p.SecondsEstimate = estimateSeconds(p, r.config, env.FLOPS)
 	for _, s := range r.corpus.train {

@@ -181,18 +181,12 @@ func (r *Run) restoreOptimizer(path string) (err error) {
 		return fmt.Errorf("%w: %w", ErrResume, err)
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	for i, p := range r.optimizer.params {
-		t := r.optimizer.tensors[i]
-		for _, moment := range []struct {
-			name string
-			dst  compute.Buffer
-		}{{p.Name + firstMoment, t.M}, {p.Name + secondMoment, t.V}} {
-			saved, ok := set.Tensor(moment.name)
-			if !ok || saved.DType != safetensors.F32 || len(saved.Data) != int(compute.ByteLen(moment.dst)) {
-				return fmt.Errorf("%w: %s: %s is missing or has another shape", ErrResume, path, moment.name)
-			}
-			r.dev.Upload(moment.dst, saved.Data)
+	for _, m := range r.optimizer.moments {
+		saved, ok := set.Tensor(m.name)
+		if !ok || saved.DType != momentDType(m.buffer) || len(saved.Data) != int(compute.ByteLen(m.buffer)) {
+			return fmt.Errorf("%w: %s: %s is missing or has another shape", ErrResume, path, m.name)
 		}
+		r.dev.Upload(m.buffer, saved.Data)
 	}
 	return r.dev.Sync()
 }

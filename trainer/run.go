@@ -258,7 +258,7 @@ func (r *Run) load(ctx context.Context, opts Options) (err error) {
 	} else if err := r.loadAdapter(); err != nil {
 		return err
 	}
-	if r.optimizer, err = newOptimizer(r.dev, r.model.Trainable(), r.config.WeightDecay); err != nil {
+	if r.optimizer, err = newOptimizer(r.dev, r.model.Trainable(), r.config); err != nil {
 		return err
 	}
 	maxTokens, maxSeqs, maxLen := r.bounds()

@@ -165,25 +165,27 @@ func copyModelFiles(files *model.Files, dir string) error {
 	return nil
 }
 
-// Names of AdamW's moments, as torch's state_dict has them.
-const (
-	firstMoment  = ".exp_avg"
-	secondMoment = ".exp_avg_sq"
-)
-
+// writeOptimizer writes the moments byte for byte.
 func (r *Run) writeOptimizer(path string) error {
-	var sources []safetensors.Source
-	add := func(name string, b compute.Buffer) {
-		sources = append(sources, safetensors.Source{
-			Name: name, DType: safetensors.F32, Shape: []int64{int64(b.Len())},
-			Data: func() ([]byte, error) { return compute.Bytes(compute.Download[float32](r.dev, b)), r.dev.Sync() },
-		})
-	}
-	for i, p := range r.optimizer.params {
-		add(p.Name+firstMoment, r.optimizer.tensors[i].M)
-		add(p.Name+secondMoment, r.optimizer.tensors[i].V)
+	sources := make([]safetensors.Source, len(r.optimizer.moments))
+	for i, m := range r.optimizer.moments {
+		sources[i] = safetensors.Source{
+			Name: m.name, DType: momentDType(m.buffer), Shape: []int64{int64(m.buffer.Len())},
+			Data: func() ([]byte, error) {
+				data := make([]byte, compute.ByteLen(m.buffer))
+				r.dev.Download(data, m.buffer)
+				return data, r.dev.Sync()
+			},
+		}
 	}
 	return safetensors.WriteSources(path, sources, nil)
+}
+
+func momentDType(b compute.Buffer) safetensors.DType {
+	if b.DType() == compute.U8 {
+		return safetensors.U8
+	}
+	return safetensors.F32
 }
 
 func writeJSON(path string, v any) error {
