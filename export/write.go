@@ -182,10 +182,11 @@ func (j *job) config() ([]byte, error) {
 		DType        string          `json:"dtype"`
 		Quantization json.RawMessage `json:"quantization_config"`
 	}
-	if err == nil && json.Unmarshal(data, &head) == nil && head.Quantization == nil && (head.TorchDType == j.report.DType || head.DType == j.report.DType) {
+	c := j.live.MergedConfig()
+	tied := c.TieHead == j.live.Config().TieHead
+	if err == nil && json.Unmarshal(data, &head) == nil && head.Quantization == nil && tied && (head.TorchDType == j.report.DType || head.DType == j.report.DType) {
 		return data, nil
 	}
-	c := j.live.Config()
 	return c.JSON(dtypes[j.report.DType])
 }
 

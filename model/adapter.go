@@ -40,8 +40,8 @@ type adapterTensor struct {
 	working bool
 	// state marks a trained tensor that the library's file does not hold: it belongs to a checkpoint's trainer_state.
 	state bool
-	// also is another name under which files hold it.
-	also string
+	// also is another name under which files hold it, twin one under which they hold it a second time.
+	also, twin string
 	// init draws the first values; nil leaves them 0. from, instead, is the tensor of the base they are copied from.
 	init func(rng *rand.Rand, values []float32)
 	from *tensor

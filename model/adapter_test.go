@@ -130,9 +130,10 @@ func TestBadAdapterConfigs(t *testing.T) {
 		config string
 		says   []string
 	}{
-		{`"use_dora":true`, []string{"use_dora"}},
-		{`"bias":"all"`, []string{"bias", "all"}},
-		{`"modules_to_save":["lm_head"]`, []string{"modules_to_save", "lm_head"}},
+		{`"bias":"some"`, []string{"bias", "some", "lora_only"}},
+		{`"modules_to_save":["classifier"]`, []string{"modules_to_save", "classifier", "lm_head"}},
+		{`"modules_to_save":[""]`, []string{"modules_to_save", "empty"}},
+		{`"modules_to_save":["mlp","self_attn"]`, []string{"target_modules", "nothing matches"}},
 		{`"fan_in_fan_out":true`, []string{"fan_in_fan_out"}},
 		{`"lora_bias":true`, []string{"lora_bias"}},
 		{`"layer_replication":[[0,2]]`, []string{"layer_replication"}},

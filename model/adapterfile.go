@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"lathe/compute"
 	"lathe/model/safetensors"
@@ -15,6 +16,8 @@ import (
 const (
 	AdapterConfigFile  = "adapter_config.json"
 	AdapterWeightsFile = safetensors.AdapterFile
+	// BottleneckWeightsFile is that of the adapters library.
+	BottleneckWeightsFile = "adapter.safetensors"
 )
 
 // LoadAdapter reads a folder of PEFT's or of the adapters library; its adapter_config.json says which method it is. Tensors
@@ -28,22 +31,11 @@ func LoadAdapter(m *Model, dir string) (*Adapter, error) {
 }
 
 func loadAdapter(b *base, dir string) (*Adapter, error) {
-	data, err := os.ReadFile(filepath.Join(dir, AdapterConfigFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("it has no %s: not an adapter's folder", AdapterConfigFile)
-	}
+	c, err := readAdapterConfig(dir)
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseAdapterConfig(data)
-	if err != nil {
-		return nil, err
-	}
-	return readAdapter(b, c, dir)
-}
-
-func readAdapter(b *base, c AdapterConfig, dir string) (*Adapter, error) {
-	a, err := newAdapter(b, c)
+	a, err := newAdapter(b, asLoaded(c))
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +46,57 @@ func readAdapter(b *base, c AdapterConfig, dir string) (*Adapter, error) {
 	return a, nil
 }
 
-// ParseAdapterConfig reads an adapter_config.json of any method.
+// ResumeAdapter reads the adapter of a checkpoint: dir is what Save wrote, state the file that SaveState wrote, if it wrote one.
+func ResumeAdapter(m *Model, dir, state string) (*Adapter, error) {
+	c, err := readAdapterConfig(dir)
+	if err != nil {
+		return nil, fmt.Errorf("load adapter %s: %w", dir, err)
+	}
+	if p, ok := c.(PrefixConfig); !ok || !p.Projection {
+		return LoadAdapter(m, dir)
+	}
+	a, err := newAdapter(m.base, c)
+	if err != nil {
+		return nil, fmt.Errorf("load adapter %s: %w", dir, err)
+	}
+	if err := a.read(state, true); err != nil {
+		a.Free()
+		return nil, fmt.Errorf("load adapter %s: %w", state, err)
+	}
+	return a, nil
+}
+
+func readAdapterConfig(dir string) (AdapterConfig, error) {
+	data, err := os.ReadFile(filepath.Join(dir, AdapterConfigFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("it has no %s: not an adapter's folder", AdapterConfigFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdapterConfig(data)
+}
+
+// ReadAdapterConfig reads the configuration of an adapter's folder, as LoadAdapter takes it.
+func ReadAdapterConfig(dir string) (AdapterConfig, error) {
+	c, err := readAdapterConfig(dir)
+	if err != nil {
+		return nil, fmt.Errorf("load adapter %s: %w", dir, err)
+	}
+	return asLoaded(c), nil
+}
+
+// asLoaded leaves out what a folder's files no longer hold: they have the prefix that a projection made, not the projection.
+func asLoaded(c AdapterConfig) AdapterConfig {
+	if p, ok := c.(PrefixConfig); ok {
+		p.Projection = false
+		return p
+	}
+	return c
+}
+
+// ParseAdapterConfig reads an adapter_config.json of any method: PEFT's says peft_type, that of the adapters library has its options
+// under config.
 func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	k, err := parseKeys(AdapterConfigFile, data)
 	if err != nil {
@@ -66,8 +108,14 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 		return nil, k.err
 	case kind == "LORA":
 		return nonNil(parseLoRAConfig(k))
+	case kind == "PREFIX_TUNING":
+		return nonNil(parsePrefixConfig(k))
+	case kind == "" && k.has("config"):
+		return nonNil(parseBottleneckConfig(k))
+	case kind == "":
+		return nil, fmt.Errorf("%s: peft_type: the key is missing (LORA, PREFIX_TUNING; or, of the adapters library, config)", AdapterConfigFile)
 	}
-	return nil, fmt.Errorf("%s: peft_type: %q is not supported (LORA)", AdapterConfigFile, kind)
+	return nil, fmt.Errorf("%s: peft_type: %q is not supported (LORA, PREFIX_TUNING)", AdapterConfigFile, kind)
 }
 
 func nonNil[C AdapterConfig](c C, err error) (AdapterConfig, error) {
@@ -91,15 +139,20 @@ func (a *Adapter) read(path string, state bool) (err error) {
 			if err != nil {
 				return err
 			}
-			known[name] = true
+			known[name], known[t.twin] = true, true
 		}
 	}
 	for _, name := range set.Names() {
-		if !known[name] {
+		if !known[name] && !leftOver(name) {
 			return fmt.Errorf("tensor %s belongs to no module that the configuration adapts", name)
 		}
 	}
 	return a.base.dev.Sync()
+}
+
+// leftOver says whether a tensor is one that PEFT 0.21 writes with bias: all beside modules_to_save, and does not read.
+func leftOver(name string) bool {
+	return strings.HasSuffix(name, ".bias") && (strings.Contains(name, ".original_module.") || strings.Contains(name, ".modules_to_save."))
 }
 
 func (a *Adapter) readTensor(i int, set *safetensors.Set) (name string, err error) {
@@ -148,6 +201,9 @@ func (a *Adapter) Save(dir string) error {
 // sources are the tensors of the library's file, or (state) those which only a checkpoint has.
 func (a *Adapter) sources(state bool) []safetensors.Source {
 	var sources []safetensors.Source
+	if p, ok := a.method.(*prefix); ok && !state {
+		sources = p.extra()
+	}
 	for i := range a.list {
 		t, value := &a.list[i], a.values[i]
 		if t.working || t.state != state {
@@ -157,11 +213,29 @@ func (a *Adapter) sources(state bool) []safetensors.Source {
 		for j, n := range t.shape {
 			shape[j] = int64(n)
 		}
-		sources = append(sources, safetensors.Source{Name: t.name, DType: safetensors.F32, Shape: shape, Data: func() ([]byte, error) {
+		source := safetensors.Source{Name: t.name, DType: safetensors.F32, Shape: shape, Data: func() ([]byte, error) {
 			out := make([]byte, compute.ByteLen(value))
 			a.base.dev.Download(out, value)
 			return out, a.base.dev.Sync()
-		}})
+		}}
+		sources = append(sources, source)
+		if t.twin != "" {
+			source.Name = t.twin
+			sources = append(sources, source)
+		}
 	}
 	return sources
+}
+
+// SaveState writes the trained tensors that the library's files do not hold (those of a prefix' projection), which a resume needs; without
+// any it writes nothing.
+func (a *Adapter) SaveState(path string) error {
+	sources := a.sources(true)
+	if len(sources) == 0 {
+		return nil
+	}
+	if err := safetensors.WriteSources(path, sources, nil); err != nil {
+		return fmt.Errorf("save adapter: %w", err)
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ type pass struct {
 	rotations []rotation             // by Config.ropeOf
 	attention compute.AttentionShape // without what is a block's own (shape)
 	cache     *cache                 // nil where there is no KV cache
+	virtual   *tape.Tensor           // keys and values of a prefix' tokens, nil where there is none or the cache has them
 	// checkpoint recomputes blocks in the backward pass.
 	checkpoint bool
 }
@@ -25,6 +26,9 @@ type rotation struct{ cos, sin, positions compute.Buffer }
 func (p *pass) hidden() *tape.Tensor {
 	t, record, first := p.tape, p.tape.Record, p.firstTrained()
 	t.Record = record && first == 0
+	if p.prefix != nil && p.cache == nil {
+		p.virtual = t.Prefix(&p.prefix.encoder)
+	}
 	x := t.Embedding(p.embed, p.ids, p.n, p.cfg.Hidden)
 	for i := range p.layers {
 		if record && !t.Record && i == first { // blocks before the first trained one need no backward pass
@@ -36,6 +40,10 @@ func (p *pass) hidden() *tape.Tensor {
 		} else {
 			x = p.block(x, i)
 		}
+	}
+	if record && !t.Record { // only what follows is trained
+		t.Record = true
+		x = t.Keep(x)
 	}
 	return t.Norm(x, p.finalNorm, p.n, p.cfg.Hidden, false)
 }
@@ -69,6 +77,9 @@ func (p *pass) selfAttention(x, h *tape.Tensor, i int) *tape.Tensor {
 	if p.cache != nil {
 		k, v = p.cache.store(p.tape, i, k, v)
 	}
+	if p.virtual != nil {
+		k, v = p.prefixed(k, v, i)
+	}
 	a := p.tape.Attention(q, k, v, p.shape(i))
 	return p.add(x, a, i, oProj, postAttentionNorm)
 }
@@ -91,13 +102,20 @@ func (p *pass) mlp(x, h *tape.Tensor, i int) *tape.Tensor {
 	return p.add(x, a, i, downProj, postMLPNorm)
 }
 
-// add is x + norm(W·h), the end of a branch. What an adapter does to a branch's output belongs here, before the norm.
+// add is x + norm(W·h), the end of a branch, where an adapter may be behind W.
 func (p *pass) add(x, h *tape.Tensor, i int, m module, after place) *tape.Tensor {
-	t, l := p.tape, &p.layers[i]
-	if l.norm[after] == nil {
+	t, l, b := p.tape, &p.layers[i], p.bottleneckOf(i, m)
+	if l.norm[after] == nil && b == nil {
 		return t.AddLinear(x, h, l.linear[m], p.n)
 	}
-	return t.Add(x, p.norm(t.Linear(h, l.linear[m], p.n), l.norm[after], false))
+	h = t.Linear(h, l.linear[m], p.n)
+	if b != nil {
+		h = p.adapted(b, x, h, m, after)
+	}
+	if l.norm[after] != nil {
+		h = p.norm(h, l.norm[after], false)
+	}
+	return t.Add(x, h)
 }
 
 // queryKeyValue is W_q·h, W_k·h and W_v·h, each head of the first two normalised where the family does that; keys and values

@@ -128,9 +128,9 @@ func (g *generator) begin(prompts [][]int32) error {
 		if _, err := (Input{Tokens: prompt}).check(&m.cfg, false); err != nil {
 			return fmt.Errorf("prompt %d: %w", i, err)
 		}
-		room := m.cfg.ContextLength - len(prompt)
+		room := m.cfg.ContextLength - len(prompt) - m.virtualTokens()
 		if room < 1 {
-			return fmt.Errorf("prompt %d has %d tokens, but the context holds %d: shorten it", i, len(prompt), m.cfg.ContextLength)
+			return fmt.Errorf("prompt %d has %d tokens, but the context holds %d: shorten it", i, len(prompt), m.cfg.ContextLength-m.virtualTokens())
 		}
 		if g.options.MaxNewTokens > 0 {
 			room = min(room, g.options.MaxNewTokens)
@@ -152,17 +152,20 @@ func (g *generator) begin(prompts [][]int32) error {
 // reserve borrows the training workspace if the cache and a pass over rows tokens fit there, else takes memory of its own.
 func (g *generator) reserve(slots, longest, rows int) error {
 	m := g.model
+	before := m.virtualTokens()
+	longest += before
 	if err := m.ensureRotary(longest); err != nil {
 		return err
 	}
 	pieces := make([]piece, slots)
 	for s := range pieces {
-		pieces[s] = piece{slot: s, at: s, from: 0, n: 1}
+		pieces[s] = piece{slot: s, at: s, from: before, n: 1}
 	}
-	pieces[slots-1].n = min(rows-slots+1, longest)
+	pieces[slots-1].n = min(rows-slots+1, longest-before)
 	need := m.measure(func(dev compute.Device, saved, scratch *compute.Arena) {
 		dry := *g
 		dry.saved, dry.scratch, dry.cache = saved, scratch, newCache(&m.cfg, saved, slots, longest)
+		dry.prepare(dev)
 		dry.run(dev, pieces, make([]int32, rows), make([]int32, rows), slots)
 	})
 	if err := m.dev.Reserve(need.device); err != nil {
@@ -176,8 +179,17 @@ func (g *generator) reserve(slots, longest, rows int) error {
 		g.owned = true
 	}
 	g.cache = newCache(&m.cfg, g.saved, slots, longest)
+	g.prepare(m.dev)
 	g.scores = make([]float32, slots*m.cfg.Vocab)
 	return nil
+}
+
+// prepare computes what all passes share: what an adapter's weights decide, and a prefix in the cache.
+func (g *generator) prepare(dev compute.Device) {
+	g.model.refresh(dev, g.scratch)
+	if p := g.model.prefix; p != nil {
+		p.seed(dev, g.saved, g.scratch, g.cache)
+	}
 }
 
 func (g *generator) end() {
@@ -203,7 +215,7 @@ func (g *generator) step() (finished int, err error) {
 	var pieces []piece
 	var ids, positions, ends []int32
 	var ready []*sequence
-	budget := prefillChunk
+	budget, before := prefillChunk, g.model.virtualTokens()
 	for _, s := range g.active {
 		n := len(s.tokens) - s.cached
 		if n > 1 {
@@ -213,9 +225,9 @@ func (g *generator) step() (finished int, err error) {
 		if n == 0 {
 			continue
 		}
-		pieces = append(pieces, piece{slot: s.slot, at: len(ids), from: s.cached, n: n})
+		pieces = append(pieces, piece{slot: s.slot, at: len(ids), from: before + s.cached, n: n})
 		for i := range n {
-			ids, positions = append(ids, s.tokens[s.cached+i]), append(positions, int32(s.cached+i))
+			ids, positions = append(ids, s.tokens[s.cached+i]), append(positions, int32(before+s.cached+i))
 		}
 		if s.cached += n; s.cached == len(s.tokens) {
 			ready, ends = append(ready, s), append(ends, int32(len(ids)-1))

@@ -2,10 +2,10 @@ package model
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -13,12 +13,11 @@ import (
 	"strings"
 )
 
-// LoRAConfig is PEFT's adapter_config.json for LoRA. What it does not have here (DoRA, modules_to_save, trained biases, …)
-// is refused when an adapter is read.
+// LoRAConfig is PEFT's adapter_config.json for LoRA and DoRA. What it does not have here is refused when an adapter is read.
 type LoRAConfig struct {
 	R              int
 	Alpha          float64
-	TargetModules  TargetModules // empty: q_proj and v_proj, PEFT's default for these families
+	TargetModules  TargetModules // empty: PEFT's default for the family
 	ExcludeModules TargetModules
 	Dropout        float64
 	RSLoRA         bool    // scale α/√r instead of α/r
@@ -27,8 +26,22 @@ type LoRAConfig struct {
 	// LayersToTransform are the numbers of the blocks to adapt, nil for all; LayersPattern names the list of blocks.
 	LayersToTransform []int
 	LayersPattern     []string
+	// Bias says which biases of the base train: "none" (or empty), "all", or "lora_only", those of the adapted layers.
+	Bias string
+	DoRA bool // weight-decomposed (Liu et al. 2024)
+	// ModulesToSave names modules, by the end of their paths, of which the adapter has copies of its own that train whole.
+	ModulesToSave []string
+	// EnsureWeightTying keeps a head that is the embedding one with it when ModulesToSave names either.
+	EnsureWeightTying bool
 	BaseModel         string // base_model_name_or_path
 }
+
+// The words of LoRAConfig.Bias.
+const (
+	BiasNone = "none"
+	BiasAll  = "all"
+	BiasLoRA = "lora_only"
+)
 
 // AllLinear is PEFT's word for every linear layer but the head.
 const AllLinear = "all-linear"
@@ -149,9 +162,6 @@ func (p Pattern) value(path string, fallback float64) (float64, error) {
 // pairShape is the rank and the scale of the addition to one module; rank 0 is none.
 func (c *LoRAConfig) pairShape(path string, layer int) (rank int, scale float64, err error) {
 	targets := c.TargetModules
-	if targets.IsZero() {
-		targets.Names = []string{"q_proj", "v_proj"}
-	}
 	if out, err := c.ExcludeModules.matches(path); err != nil || out {
 		return 0, 0, wrapKey("exclude_modules", err)
 	}
@@ -196,13 +206,12 @@ func (c *LoRAConfig) check() error {
 		return fmt.Errorf("r: %d is not from 1 to %d", c.R, maxRank)
 	case c.Alpha != c.Alpha || c.Alpha-c.Alpha != 0:
 		return fmt.Errorf("lora_alpha: %v is not finite", c.Alpha)
+	case !slices.Contains([]string{"", BiasNone, BiasAll, BiasLoRA}, c.Bias):
+		return fmt.Errorf("bias: %q is none of none, all, lora_only", c.Bias)
+	case slices.Contains(c.ModulesToSave, ""):
+		return errors.New("modules_to_save: a name is empty")
 	case len(c.LayersPattern) > 0 && c.LayersToTransform == nil:
 		return errors.New("layers_pattern: it needs layers_to_transform beside it")
-	}
-	for _, p := range c.LayersPattern {
-		if p != "layers" {
-			return fmt.Errorf("layers_pattern: %q names no list of blocks of this model (layers)", p)
-		}
 	}
 	return nil
 }
@@ -210,10 +219,10 @@ func (c *LoRAConfig) check() error {
 // neutral are the keys of adapter_config.json that change nothing at these values (or when null, empty or false), and what
 // to say otherwise. Keys that are not listed here nor read are refused unless null, empty or false.
 var neutral = map[string]string{
-	"bias": `"none"`, "fan_in_fan_out": "false", "init_lora_weights": "*", "inference_mode": "*", "task_type": "*",
+	"fan_in_fan_out": "false", "init_lora_weights": "*", "inference_mode": "*", "task_type": "*",
 	"peft_version": "*", "revision": "*", "auto_mapping": "*", "megatron_core": "*", "qalora_group_size": "*",
 	"runtime_config": "*", "loftq_config": "*", "eva_config": "*", "corda_config": "*", "lora_ga_config": "*",
-	"ensure_weight_tying": "*", "_custom_modules": "*",
+	"_custom_modules": "*",
 }
 
 // parseLoRAConfig reads PEFT's adapter_config.json of a LoRA.
@@ -230,15 +239,16 @@ func parseLoRAConfig(k *keys) (LoRAConfig, error) {
 	c.AlphaPattern = decode[Pattern](k, "alpha_pattern", nil, "an object of numbers")
 	c.LayersToTransform = decode[oneOrMany[int]](k, "layers_to_transform", nil, "a number or a list of numbers")
 	c.LayersPattern = decode[oneOrMany[string]](k, "layers_pattern", nil, "a name or a list of names")
+	c.Bias = k.text("bias", BiasNone)
+	c.DoRA = k.flag("use_dora", false)
+	c.ModulesToSave = decode[[]string](k, "modules_to_save", nil, "a list of names")
+	c.EnsureWeightTying = k.flag("ensure_weight_tying", false)
 	read := []string{
 		"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "base_model_name_or_path", "target_modules",
 		"exclude_modules", "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
+		"bias", "use_dora", "modules_to_save", "ensure_weight_tying",
 	}
-	for _, key := range slices.Sorted(maps.Keys(k.raw)) {
-		if raw := string(k.raw[key]); !slices.Contains(read, key) && !isNeutral(key, raw) {
-			k.fail(key, fmt.Errorf("%s is not supported; the adapter would give other results without it", clip(k.raw[key])))
-		}
-	}
+	k.refuseOthers(read, neutral)
 	if k.err != nil {
 		return c, k.err
 	}
@@ -246,11 +256,6 @@ func parseLoRAConfig(k *keys) (LoRAConfig, error) {
 		return c, fmt.Errorf("adapter_config.json: %w", err)
 	}
 	return c, nil
-}
-
-func isNeutral(key, raw string) bool {
-	want := neutral[key]
-	return want == "*" || raw == want || slices.Contains([]string{"null", "false", "{}", "[]", `""`}, raw)
 }
 
 // oneOrMany is a JSON value or a list of them.
@@ -273,15 +278,18 @@ func (c LoRAConfig) JSON() ([]byte, error) {
 	names := slices.Clone(c.TargetModules.Names)
 	slices.Sort(names)
 	fields := map[string]any{
-		"alpha_pattern": c.AlphaPattern, "auto_mapping": nil, "base_model_name_or_path": c.BaseModel, "bias": "none",
+		"alpha_pattern": c.AlphaPattern, "auto_mapping": nil, "base_model_name_or_path": c.BaseModel, "bias": cmp.Or(c.Bias, BiasNone),
 		"fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
 		"layers_pattern": listOrNil(c.LayersPattern), "layers_to_transform": listOrNil(c.LayersToTransform),
-		"lora_alpha": c.Alpha, "lora_dropout": c.Dropout, "modules_to_save": nil, "peft_type": "LORA", "r": c.R,
+		"lora_alpha": c.Alpha, "lora_dropout": c.Dropout, "modules_to_save": listOrNil(c.ModulesToSave), "peft_type": "LORA", "r": c.R,
 		"rank_pattern": c.RankPattern, "revision": nil, "target_modules": TargetModules{Names: names, Regex: c.TargetModules.Regex},
-		"task_type": "CAUSAL_LM", "use_dora": false, "use_rslora": c.RSLoRA,
+		"task_type": "CAUSAL_LM", "use_dora": c.DoRA, "use_rslora": c.RSLoRA,
 	}
 	if !c.ExcludeModules.IsZero() {
 		fields["exclude_modules"] = c.ExcludeModules
+	}
+	if c.EnsureWeightTying { // a key of newer versions only
+		fields["ensure_weight_tying"] = true
 	}
 	out, err := json.MarshalIndent(fields, "", "  ")
 	return append(out, '\n'), err

@@ -221,7 +221,7 @@ func (m *Model) ReserveStep(maxTokens, maxSeqs, maxLen int, train bool, o StepOp
 }
 
 // positions is how many positions a sequence of n tokens takes.
-func (m *Model) positions(n int) int { return n }
+func (m *Model) positions(n int) int { return n + m.virtualTokens() }
 
 // Release frees the workspace until the next step or Reserve, as a paused run does.
 func (m *Model) Release() { m.work.free() }

@@ -27,12 +27,14 @@ type LoadOptions struct {
 type Model struct {
 	*base
 	// the base's, or with what the adapter changes
-	embed     *tape.Embedding
-	layers    []layer
-	finalNorm *tape.Norm
-	head      *tape.Linear
-	adapter   *Adapter
-	failed    error // of an allocation that Trainable could not make
+	embed      *tape.Embedding
+	layers     []layer
+	finalNorm  *tape.Norm
+	head       *tape.Linear
+	adapter    *Adapter
+	prefix     *prefix       // or nil
+	bottleneck []bottlenecks // by block, or nil
+	failed     error         // of an allocation that Trainable could not make
 }
 
 func newModel(b *base) *Model {
@@ -126,13 +128,21 @@ func (m *Model) TrainAll() error {
 	return nil
 }
 
-// firstTrained is the number of the first block with a trainable tensor, 0 when what is before the blocks is trained.
+// firstTrained is the number of the first block with a trainable tensor: 0 when what is before the blocks is trained, their number
+// when only what follows them is.
 func (m *Model) firstTrained() int {
-	if m.adapter == nil {
+	if m.adapter == nil || m.prefix != nil || m.embed.Grad != nil {
 		return 0
 	}
-	i := slices.IndexFunc(m.layers, func(l layer) bool {
-		return slices.ContainsFunc(l.linear[:], (*tape.Linear).Trains)
-	})
-	return max(i, 0)
+	for i := range m.layers {
+		if m.layers[i].trainsAny() || m.bottleneck != nil && m.bottleneck[i] != (bottlenecks{}) {
+			return i
+		}
+	}
+	return len(m.layers)
+}
+
+// trainsAny says whether a linear layer or a norm of the block has trainable tensors.
+func (l *layer) trainsAny() bool {
+	return slices.ContainsFunc(l.linear[:], (*tape.Linear).Trains) || slices.ContainsFunc(l.norm[:], (*tape.Norm).Trains)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"lathe/compute"
 	"lathe/model/safetensors"
@@ -20,7 +21,7 @@ func (m *Model) Save(dir string) error {
 	if m.options.Quant4 {
 		return errors.New("save model: it is held in 4 bits; save the adapter, or merge")
 	}
-	return m.save(dir, m.sources(false))
+	return m.save(dir, &m.cfg, m.sources(false, m.writtenDType))
 }
 
 // SaveMerged writes the model with its adapter merged in.
@@ -29,14 +30,15 @@ func (m *Model) SaveMerged(dir string) error {
 	if err != nil {
 		return err
 	}
-	return m.save(dir, sources)
+	c := m.MergedConfig()
+	return m.save(dir, &c, sources)
 }
 
-func (m *Model) save(dir string, sources []safetensors.Source) error {
+func (m *Model) save(dir string, c *Config, sources []safetensors.Source) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	config, err := m.cfg.JSON(m.savedDType())
+	config, err := c.JSON(m.savedDType())
 	if err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
@@ -52,7 +54,7 @@ func (m *Model) save(dir string, sources []safetensors.Source) error {
 // savedDType is the type in which matrices are written: as held, and what was stored for those in 4 bits.
 func (m *Model) savedDType() compute.DType {
 	if !m.options.Quant4 {
-		return m.embed.Table.DType()
+		return m.base.embed.Table.DType()
 	}
 	for _, t := range []compute.DType{compute.BF16, compute.F16} {
 		if m.cfg.DType == t.String() {
@@ -62,43 +64,49 @@ func (m *Model) savedDType() compute.DType {
 	return compute.F32
 }
 
-// MergedTensors lists the base's tensors with the adapter merged in: W + scale·B·A in float32, as PEFT's
-// merge_and_unload. Each is computed when it is written.
+// MergedTensors lists the base's tensors with the adapter merged in, computed in float32 as PEFT's merge_and_unload does. Each is
+// computed when it is written. The error matches ErrNoMerge where the adapter is no change of weights.
 func (m *Model) MergedTensors() ([]safetensors.Source, error) {
-	if m.adapter == nil {
-		return nil, errors.New("merge adapter: this view of the model has none")
-	}
-	return m.sources(true), nil
-}
-
-// MergedTensorsAs is MergedTensors in the types that dtype names, tensor by tensor; each is rounded once, after it was merged.
-func (m *Model) MergedTensorsAs(dtype func(name string) compute.DType) ([]safetensors.Source, error) {
-	sources, err := m.MergedTensors()
-	if err != nil {
+	if err := m.canMerge(); err != nil {
 		return nil, err
 	}
-	for i, t := range m.tensors {
-		as := dtype(t.name)
-		if sources[i].DType == fileType(as) {
-			continue
-		}
-		sources[i].DType = fileType(as)
-		sources[i].Data = func() ([]byte, error) { return m.tensorBytes(t, as, true) }
-	}
-	return sources, nil
+	return m.sources(true, m.writtenDType), nil
 }
 
-func (m *Model) sources(merged bool) []safetensors.Source {
-	sources := make([]safetensors.Source, len(m.tensors))
-	for i, t := range m.tensors {
+// MergedTensorsAs is MergedTensors in the types that dtype names, tensor by tensor; each is rounded once, after it was merged. A head that
+// the adapter parted from the embedding has the embedding's type.
+func (m *Model) MergedTensorsAs(dtype func(name string) compute.DType) ([]safetensors.Source, error) {
+	if err := m.canMerge(); err != nil {
+		return nil, err
+	}
+	return m.sources(true, func(t tensor) compute.DType {
+		if t.kind == embedding {
+			return dtype(m.embedding().name)
+		}
+		return dtype(t.name)
+	}), nil
+}
+
+// writtenDType is the type in which a tensor is held, or was stored before it was quantised.
+func (m *Model) writtenDType(t tensor) compute.DType {
+	if t.weight.Quant != nil {
+		return m.savedDType()
+	}
+	return t.weight.Data.DType()
+}
+
+func (m *Model) sources(merged bool, as func(t tensor) compute.DType) []safetensors.Source {
+	list := m.tensors
+	if own := m.headTensor(); merged && own != nil {
+		list = append(slices.Clone(list), *own)
+	}
+	sources := make([]safetensors.Source, len(list))
+	for i, t := range list {
 		shape := make([]int64, len(t.shape))
 		for j, n := range t.shape {
 			shape[j] = int64(n)
 		}
-		dtype := t.weight.Data.DType()
-		if t.weight.Quant != nil {
-			dtype = m.savedDType()
-		}
+		dtype := as(t)
 		sources[i] = safetensors.Source{Name: t.name, DType: fileType(dtype), Shape: shape, Data: func() ([]byte, error) {
 			return m.tensorBytes(t, dtype, merged)
 		}}
@@ -116,12 +124,15 @@ func fileType(t compute.DType) safetensors.DType {
 	return safetensors.F32
 }
 
-// tensorBytes downloads a tensor, through float32 where it is merged or held in 4 bits.
+// tensorBytes downloads a tensor, through float32 where it is merged, held in 4 bits or written in another type.
 func (m *Model) tensorBytes(t tensor, dtype compute.DType, merged bool) ([]byte, error) {
-	pair := m.pairOf(t)
-	if t.weight.Quant == nil && (!merged || pair == nil) && t.weight.Data.DType() == dtype {
-		out := make([]byte, compute.ByteLen(t.weight.Data))
-		m.dev.Download(out, t.weight.Data)
+	from, pair := t.weight, m.pairOf(t)
+	if own := m.insteadOf(t.name); merged && own != nil {
+		from, pair = compute.Weight{Out: from.Out, In: from.In, Data: own}, nil
+	}
+	if from.Quant == nil && (!merged || pair == nil) && from.Data.DType() == dtype {
+		out := make([]byte, compute.ByteLen(from.Data))
+		m.dev.Download(out, from.Data)
 		return out, m.dev.Sync()
 	}
 	w, err := m.dev.Alloc(compute.F32, int(t.elements()))
@@ -129,21 +140,15 @@ func (m *Model) tensorBytes(t tensor, dtype compute.DType, merged bool) ([]byte,
 		return nil, fmt.Errorf("merge %s: %w", t.name, err)
 	}
 	defer w.Free()
-	if t.weight.Quant != nil {
-		m.dev.Dequantize4(w, t.weight)
+	if from.Quant != nil {
+		m.dev.Dequantize4(w, from)
 	} else {
-		m.dev.Cast(w, t.weight.Data)
+		m.dev.Cast(w, from.Data)
 	}
 	if merged && pair != nil {
-		delta, err := m.dev.Alloc(compute.F32, w.Len())
-		if err != nil {
+		if err := m.mergePair(w, t, pair); err != nil {
 			return nil, fmt.Errorf("merge %s: %w", t.name, err)
 		}
-		defer delta.Free()
-		m.dev.LinearBackwardInput(compute.LinearBackwardInput{ // B·A, spelled as dy·W
-			DX: delta, DY: pair.B, N: t.weight.Out, W: compute.Weight{Out: pair.R, In: t.weight.In, Data: pair.A},
-		})
-		m.dev.Add(compute.Add{Y: w, A: w, B: delta, Scale: pair.Scale})
 	}
 	values := compute.Download[float32](m.dev, w)
 	if err := m.dev.Sync(); err != nil {

@@ -61,7 +61,7 @@ func (m *Model) LogProbs(in Input) ([]float32, error) {
 
 // step runs a batch forward and, with options, backward.
 func (m *Model) step(in Input, o *StepOptions) ([]float32, error) {
-	in, err := in.check(&m.cfg, true)
+	in, err := m.check(in, true)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +79,7 @@ func (m *Model) step(in Input, o *StepOptions) ([]float32, error) {
 
 // lossPass is the step itself, on the model's device or on a dry one.
 func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in Input, o *StepOptions) compute.Buffer {
+	m.refresh(dev, scratch)
 	p := m.newPass(dev, saved, scratch, in)
 	t := p.tape
 	gradScale := float32(0)
@@ -100,6 +101,7 @@ func (m *Model) newPass(dev compute.Device, saved, scratch *compute.Arena, in In
 		Spans: in.spans(), NQ: p.n, NK: p.n, H: c.Heads, KV: c.KVHeads, D: c.HeadDim,
 		Scale: c.attentionScale(), Softcap: c.AttnSoftcap, Alibi: m.alibi,
 	}
+	p.attention = afterPrefix(p.attention, m.virtualTokens())
 	p.rotations = p.makeRotations(in)
 	return p
 }
@@ -144,7 +146,7 @@ func (p *pass) upload(values []int32) compute.Buffer {
 
 // Logits is the scores before the softmax [N,V]. Meant for short inputs: tests and inspection.
 func (m *Model) Logits(in Input) ([]float32, error) {
-	in, err := in.check(&m.cfg, false)
+	in, err := m.check(in, false)
 	if err == nil {
 		in.Labels = nil
 		err = m.prepare(in, nil)
@@ -153,6 +155,7 @@ func (m *Model) Logits(in Input) ([]float32, error) {
 		return nil, fmt.Errorf("compute logits: %w", err)
 	}
 	w := &m.work
+	m.refresh(m.dev, w.scratch)
 	p := m.newPass(m.dev, w.saved, w.scratch, in)
 	h := p.hidden()
 	logits, err := m.dev.Alloc(compute.F32, p.n*m.cfg.Vocab)

@@ -18,11 +18,13 @@ import (
 
 // Names in a checkpoint folder, beside the model's or the adapter's own files.
 const (
-	stateDir       = "trainer_state"
-	stateFile      = "trainer_state/state.json"
-	optimizerFile  = "trainer_state/optimizer.safetensors"
-	manifestFile   = "trainer_state/manifest.json"
-	checkpointName = "checkpoint-"
+	stateDir      = "trainer_state"
+	stateFile     = "trainer_state/state.json"
+	optimizerFile = "trainer_state/optimizer.safetensors"
+	// adapterStateFile holds what an adapter's own files leave out: a prefix' projection.
+	adapterStateFile = "trainer_state/adapter_state.safetensors"
+	manifestFile     = "trainer_state/manifest.json"
+	checkpointName   = "checkpoint-"
 )
 
 // Checkpoint is a folder output_dir/checkpoint-N, or output_dir itself once a run has ended.

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"lathe/datasets"
+	"lathe/model"
 )
 
 // Method says what is trained.
@@ -11,19 +12,10 @@ type Method string
 const (
 	MethodFull    Method = "full"    // every weight
 	MethodLoRA    Method = "lora"    // LoRA on a plain base model
-	MethodQLoRA   Method = "qlora"   // LoRA on an NF4 base model
+	MethodQLoRA   Method = "qlora"   // LoRA on a 4-bit base model
 	MethodAdapter Method = "adapter" // Houlsby or Pfeiffer bottlenecks
 	MethodPrefix  Method = "prefix"  // prefix tuning
 )
-
-// section is the key of run.yaml that holds a method's options.
-func (m Method) section() string {
-	switch m {
-	case MethodAdapter, MethodPrefix:
-		return string(m)
-	}
-	return "lora"
-}
 
 // Strategy says when to evaluate or to save.
 type Strategy string
@@ -103,21 +95,35 @@ type Config struct {
 // StringList is one string or a list of them.
 type StringList []string
 
+// IntList is one whole number or a list of them.
+type IntList []int
+
 // LoRAConfig is PEFT's LoraConfig.
 type LoRAConfig struct {
 	R             int        `yaml:"r" json:"r"`
 	Alpha         float64    `yaml:"lora_alpha" json:"lora_alpha"`
-	TargetModules StringList `yaml:"target_modules" json:"target_modules"` // names, "all-linear", or one regular expression
+	TargetModules StringList `yaml:"target_modules" json:"target_modules,omitempty"` // names, "all-linear", or one regular expression; none: PEFT's default
 	Dropout       float64    `yaml:"lora_dropout" json:"lora_dropout"`
-	Bias          string     `yaml:"bias" json:"bias"`
+	Bias          string     `yaml:"bias" json:"bias"` // none, all or lora_only
 	UseRSLoRA     bool       `yaml:"use_rslora" json:"use_rslora"`
+	UseDoRA       bool       `yaml:"use_dora" json:"use_dora,omitempty"`
+	// ModulesToSave are modules of which the adapter trains copies of its own, whole.
+	ModulesToSave     StringList    `yaml:"modules_to_save" json:"modules_to_save,omitempty"`
+	EnsureWeightTying bool          `yaml:"ensure_weight_tying" json:"ensure_weight_tying,omitempty"`
+	ExcludeModules    StringList    `yaml:"exclude_modules" json:"exclude_modules,omitempty"`
+	LayersToTransform IntList       `yaml:"layers_to_transform" json:"layers_to_transform,omitempty"`
+	LayersPattern     StringList    `yaml:"layers_pattern" json:"layers_pattern,omitempty"`
+	RankPattern       model.Pattern `yaml:"rank_pattern" json:"rank_pattern,omitempty"`
+	AlphaPattern      model.Pattern `yaml:"alpha_pattern" json:"alpha_pattern,omitempty"`
 }
 
 // AdapterConfig describes bottleneck adapters (method adapter).
 type AdapterConfig struct {
-	Config          string  `yaml:"config" json:"config"`
+	Config          string  `yaml:"config" json:"config"` // houlsby or pfeiffer
 	ReductionFactor float64 `yaml:"reduction_factor" json:"reduction_factor"`
 	NonLinearity    string  `yaml:"non_linearity" json:"non_linearity"`
+	Dropout         float64 `yaml:"dropout" json:"dropout,omitempty"`
+	LeaveOut        IntList `yaml:"leave_out" json:"leave_out,omitempty"` // blocks without adapters
 }
 
 // PrefixConfig describes prefix tuning (method prefix).
@@ -152,7 +158,7 @@ func DefaultConfig() Config {
 		QuantType:         "nf4",
 		DoubleQuant:       true,
 		QuantComputeDType: "bfloat16",
-		LoRA:              LoRAConfig{R: 16, Alpha: 32, TargetModules: StringList{"q_proj", "v_proj"}, Dropout: 0.05, Bias: "none"},
+		LoRA:              LoRAConfig{R: 16, Alpha: 32, Dropout: 0.05, Bias: "none"},
 		Adapter:           AdapterConfig{Config: "houlsby", ReductionFactor: 16, NonLinearity: "relu"},
 		Prefix:            PrefixConfig{VirtualTokens: 20},
 		Optim:             "adamw",

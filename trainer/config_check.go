@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 
 	"lathe/datasets"
 )
@@ -39,27 +38,6 @@ func (c Config) checkFiles(fault faultFunc) {
 	if _, err := datasets.ParseFormat(c.Format); err != nil {
 		fault(true, "format: %v", err)
 	}
-}
-
-func (c Config) checkMethod(fault faultFunc) {
-	methods := []string{string(MethodFull), string(MethodLoRA), string(MethodQLoRA), string(MethodAdapter), string(MethodPrefix)}
-	fault(!slices.Contains(methods, string(c.Method)), "method: %q is none of %s", c.Method, strings.Join(methods, ", "))
-	fault(c.Method == MethodAdapter || c.Method == MethodPrefix, "method: %s is not built yet; use lora, qlora or full", c.Method)
-	fault(c.Method == MethodQLoRA && !c.LoadIn4bit, "load_in_4bit: method qlora trains on a 4-bit base; use method lora, or load_in_4bit: true")
-	fault(c.Method == MethodFull && c.LoadIn4bit, "load_in_4bit: method full trains every weight, and 4-bit ones cannot be trained; use method qlora, or load_in_4bit: false")
-	fault(c.Method == MethodFull && c.AdapterNameOrPath != "", "adapter_name_or_path: method full has no adapter; use method lora or qlora")
-	fault(c.QuantType != "nf4", "bnb_4bit_quant_type: %q is not built; use nf4", c.QuantType)
-	fault(!slices.Contains([]string{"bfloat16", "float16", "float32"}, c.QuantComputeDType),
-		"bnb_4bit_compute_dtype: %q is none of bfloat16, float16, float32", c.QuantComputeDType)
-	if c.Method != MethodLoRA && c.Method != MethodQLoRA {
-		return
-	}
-	fault(c.LoRA.R < 1, "lora.r: %d is no rank; give 1 or more, such as 16", c.LoRA.R)
-	fault(!(c.LoRA.Alpha > 0) || math.IsInf(c.LoRA.Alpha, 0), "lora.lora_alpha: %v is no scale; give a number above 0, such as 32", c.LoRA.Alpha)
-	fault(!(c.LoRA.Dropout >= 0 && c.LoRA.Dropout < 1), "lora.lora_dropout: %v is no probability; give one from 0 to below 1", c.LoRA.Dropout)
-	fault(c.LoRA.Bias != "none", "lora.bias: %q is not built; use none", c.LoRA.Bias)
-	fault(len(c.LoRA.TargetModules) == 0 || slices.Contains(c.LoRA.TargetModules, ""),
-		"lora.target_modules: empty; name linear layers such as [q_proj, v_proj], or all-linear")
 }
 
 func (c Config) checkOptimizer(fault faultFunc) {

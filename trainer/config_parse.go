@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"lathe/model"
 )
 
 // ErrConfig marks errors of a run.yaml: bad usage, exit code 2.
@@ -131,8 +133,15 @@ func (p *configParser) mapping(n *yaml.Node, dst reflect.Value, section string) 
 }
 
 func (p *configParser) value(n *yaml.Node, dst reflect.Value, name string) {
-	if list, ok := dst.Addr().Interface().(*StringList); ok {
-		*list = p.strings(n, name)
+	switch to := dst.Addr().Interface().(type) {
+	case *StringList:
+		*to = p.strings(n, name)
+		return
+	case *IntList:
+		*to = p.integers(n, name)
+		return
+	case *model.Pattern:
+		*to = p.pattern(n, name)
 		return
 	}
 	if dst.Kind() == reflect.Struct {
@@ -188,6 +197,42 @@ func (p *configParser) strings(n *yaml.Node, name string) StringList {
 			return nil
 		}
 		list = append(list, item.Value)
+	}
+	return list
+}
+
+func (p *configParser) integers(n *yaml.Node, name string) IntList {
+	items := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		items = n.Content
+	}
+	list := make(IntList, 0, len(items))
+	for _, item := range items {
+		var v int
+		if item = resolve(item); item.ShortTag() != "!!int" || item.Decode(&v) != nil {
+			p.fault(item, "%s: wants a whole number or a list of them, not %s", name, describe(item))
+			return nil
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// pattern reads numbers by the ends of module paths, in the file's order.
+func (p *configParser) pattern(n *yaml.Node, name string) model.Pattern {
+	if n.Kind != yaml.MappingNode {
+		p.fault(n, "%s: wants module names and numbers, such as {down_proj: 8}, not %s", name, describe(n))
+		return nil
+	}
+	var list model.Pattern
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], resolve(n.Content[i+1])
+		v := model.PatternValue{Module: key.Value}
+		if tag := value.ShortTag(); tag != "!!int" && tag != "!!float" || value.Decode(&v.Value) != nil {
+			p.fault(value, "%s.%s: wants a number, not %s", name, key.Value, describe(value))
+			return nil
+		}
+		list = append(list, v)
 	}
 	return list
 }

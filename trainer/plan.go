@@ -137,8 +137,9 @@ func (r *Run) forecast(env Environment) error {
 			return err
 		},
 	}
-	if !options.Full {
-		options.Adapter = r.adapterConfig()
+	var err error
+	if options.Adapter, err = r.config.planned(r.resuming); err != nil {
+		return err
 	}
 	m, err := model.PlanMemory(r.files.Config, options)
 	if errors.Is(err, model.ErrAdapter) {
@@ -197,10 +198,7 @@ func estimateSeconds(p Plan, c Config, flops float64) float64 {
 // loadOptions says how weights are held, and notes what this device does otherwise than asked.
 func (r *Run) loadOptions(device compute.Info) model.LoadOptions {
 	c := r.config
-	o := model.LoadOptions{Quant4: r.in4bit(), DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
-	if c.QuantType == compute.FP4.String() {
-		o.QuantType = compute.FP4
-	}
+	o := model.LoadOptions{Quant4: r.in4bit(), QuantType: c.quantType(), DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
 	native := false
 	for _, t := range device.MatMul {
 		native = native || t == compute.BF16

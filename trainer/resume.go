@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,7 +71,7 @@ func findCheckpoint(path string) (resumed, error) {
 // resumeKeys are the keys that change what later steps compute. Paths may move, and logging, evaluation and saving may
 // change between two processes.
 var resumeKeys = []string{
-	"method", "load_in_4bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "bnb_4bit_compute_dtype", "lora", "optim",
+	"method", "load_in_4bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "bnb_4bit_compute_dtype", "lora", "adapter", "prefix", "optim",
 	"per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "weight_decay",
 	"adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "fp16", "bf16", "max_seq_length", "packing",
 	"train_on_inputs", "validation_split", "seed", "data_seed", "shuffle",
@@ -80,11 +81,11 @@ var resumeKeys = []string{
 func (r *Run) checkResume(s state) error {
 	now, then := configKeys(r.config), configKeys(s.Config)
 	for _, key := range resumeKeys {
-		if key == "lora" {
-			if r.config.Method != MethodLoRA && r.config.Method != MethodQLoRA {
+		if section := Method(key); section == "lora" || section == MethodAdapter || section == MethodPrefix {
+			if key != r.config.Method.section() {
 				continue
 			}
-			if err := differ("lora.", mapKeys(now[key]), mapKeys(then[key])); err != nil {
+			if err := differ(key+".", mapKeys(now[key]), mapKeys(then[key])); err != nil {
 				return err
 			}
 			continue
@@ -115,7 +116,9 @@ func (r *Run) checkResume(s state) error {
 }
 
 func differ(section string, now, then map[string]any) error {
-	for _, key := range slices.Sorted(mapsKeys(now)) {
+	all := maps.Clone(then) // a key at its default may be left out of one of them
+	maps.Copy(all, now)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
 		a, errA := json.Marshal(now[key])
 		b, errB := json.Marshal(then[key])
 		if err := errors.Join(errA, errB); err != nil {
@@ -126,16 +129,6 @@ func differ(section string, now, then map[string]any) error {
 		}
 	}
 	return nil
-}
-
-func mapsKeys(m map[string]any) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func mapKeys(v any) map[string]any {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ type Run struct {
 	stopAfter  int
 
 	pauseOnSaveError bool
+	resuming         bool
 
 	dev       compute.Device
 	base      *model.Model
@@ -121,7 +123,7 @@ func readRun(ctx context.Context, cfg Config, env Environment, opts Options) (_ 
 	if opts.Progress == nil {
 		opts.Progress = func(string, int64, int64) {}
 	}
-	r := &Run{config: cfg, files: opts.Files, stopAfter: opts.StopAfter, pauseOnSaveError: opts.PauseOnSaveError, savedStep: -1}
+	r := &Run{config: cfg, files: opts.Files, stopAfter: opts.StopAfter, pauseOnSaveError: opts.PauseOnSaveError, resuming: opts.Resume != "", savedStep: -1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.closeFiles())
@@ -272,53 +274,20 @@ func (r *Run) load(ctx context.Context, opts Options) (err error) {
 func (r *Run) loadAdapter() (err error) {
 	switch {
 	case r.resumed.path != "":
-		r.adapter, err = model.LoadAdapter(r.base, r.resumed.path)
+		r.adapter, err = model.ResumeAdapter(r.base, r.resumed.path, filepath.Join(r.resumed.path, adapterStateFile))
 	case r.config.AdapterNameOrPath != "":
 		if r.adapter, err = model.LoadAdapter(r.base, r.config.AdapterNameOrPath); err != nil {
 			return fmt.Errorf("adapter_name_or_path: %w", err)
 		}
 		r.adapterNotices()
 	default:
-		r.adapter, err = model.NewAdapter(r.base, r.adapterConfig(), uint64(r.config.Seed))
+		r.adapter, err = model.NewAdapter(r.base, r.config.adapterConfig(), uint64(r.config.Seed))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.config.Method.section(), err)
 	}
 	r.model = r.base.With(r.adapter)
 	return nil
-}
-
-// adapterNotices tells where the adapter that training goes on from is not what run.yaml describes: its own shape holds.
-func (r *Run) adapterNotices() {
-	own, ok := r.adapter.Config().(model.LoRAConfig)
-	if !ok {
-		return
-	}
-	want := r.loraConfig()
-	for _, d := range []struct {
-		key       string
-		own, want any
-	}{{"r", own.R, want.R}, {"lora_alpha", own.Alpha, want.Alpha}, {"use_rslora", own.RSLoRA, want.RSLoRA}, {"lora_dropout", own.Dropout, want.Dropout}} {
-		if d.own != d.want {
-			r.notice(fmt.Sprintf("lora.%s: the adapter that training goes on from has %v, not %v; its own holds", d.key, d.own, d.want))
-		}
-	}
-}
-
-// adapterConfig is what run.yaml asks for, in the model's words.
-func (r *Run) adapterConfig() model.AdapterConfig { return r.loraConfig() }
-
-// loraConfig gives PEFT's configuration in the model's words. A single text is "all-linear", one name, or a regular
-// expression, as PEFT reads it.
-func (r *Run) loraConfig() model.LoRAConfig {
-	c := r.config.LoRA
-	target := model.TargetModules{Names: c.TargetModules}
-	if len(c.TargetModules) == 1 && (c.TargetModules[0] == model.AllLinear || strings.ContainsAny(c.TargetModules[0], `.*+?()[]|^$\`)) {
-		target = model.TargetModules{Regex: c.TargetModules[0]}
-	}
-	return model.LoRAConfig{
-		R: c.R, Alpha: c.Alpha, TargetModules: target, Dropout: c.Dropout, RSLoRA: c.UseRSLoRA, BaseModel: r.config.ModelNameOrPath,
-	}
 }
 
 // memoryError says by how much a run does not fit, and what to lower first.

@@ -135,7 +135,7 @@ func (r *Run) writeCheckpoint(path string) (size int64, err error) {
 // writeWeights writes the adapter as PEFT does, or the whole model in Hugging Face layout.
 func (r *Run) writeWeights(dir string) error {
 	if r.adapter != nil {
-		return r.adapter.Save(dir)
+		return errors.Join(r.adapter.Save(dir), r.adapter.SaveState(filepath.Join(dir, adapterStateFile)))
 	}
 	if err := r.model.Save(dir); err != nil {
 		return err

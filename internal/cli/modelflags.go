@@ -16,13 +16,15 @@ import (
 type modelFlags struct {
 	model, adapter string
 	in4bit         bool
+	quantType      string
 	doubleQuant    bool
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.model, "model", "", "model folder: config.json, *.safetensors, tokenizer.json")
-	cmd.Flags().StringVar(&f.adapter, "adapter", "", "PEFT adapter folder")
-	cmd.Flags().BoolVar(&f.in4bit, "load-in-4bit", false, "quantise the linear layers to NF4, as bitsandbytes does")
+	cmd.Flags().StringVar(&f.adapter, "adapter", "", "adapter folder: PEFT's LoRA, DoRA or prefix, or a bottleneck adapter of the adapters library")
+	cmd.Flags().BoolVar(&f.in4bit, "load-in-4bit", false, "quantise the linear layers to 4 bits, as bitsandbytes does")
+	cmd.Flags().StringVar(&f.quantType, "bnb-4bit-quant-type", "nf4", "with --load-in-4bit: nf4 or fp4")
 	cmd.Flags().BoolVar(&f.doubleQuant, "double-quant", true, "with --load-in-4bit: quantise the scales too")
 }
 
@@ -35,6 +37,10 @@ type loaded struct {
 
 // load opens the device, the model and its adapter; the caller closes it.
 func (f *modelFlags) load(e *env) (*loaded, error) {
+	quantType, ok := map[string]compute.QuantType{"nf4": compute.NF4, "fp4": compute.FP4}[f.quantType]
+	if !ok {
+		return nil, usage("--bnb-4bit-quant-type %q is none of nf4, fp4", f.quantType)
+	}
 	files, err := openModel(f.model)
 	if err != nil {
 		return nil, err
@@ -46,7 +52,8 @@ func (f *modelFlags) load(e *env) (*loaded, error) {
 	}
 	l := &loaded{dev: dev, files: files}
 	bar := newProgress(e.stderr)
-	l.model, err = model.Load(dev, files, model.LoadOptions{Quant4: f.in4bit, DoubleQuant: f.doubleQuant, KeepDType: true}, func(done, total int64) {
+	options := model.LoadOptions{Quant4: f.in4bit, QuantType: quantType, DoubleQuant: f.doubleQuant, KeepDType: true}
+	l.model, err = model.Load(dev, files, options, func(done, total int64) {
 		bar.set("loading", done>>20, total>>20, "MiB")
 	})
 	bar.clear()

@@ -18,7 +18,8 @@ type LoRA struct {
 	GradA, GradB compute.Buffer // or nil where the adapter is frozen
 	Scale        float32
 	Dropout      float32
-	Stream       uint64 // number of this layer, for its dropout mask
+	Stream       uint64     // number of this layer, for its dropout mask
+	DoRA         *Magnitude // or nil
 }
 
 // Trains says whether the layer has trainable tensors, so that its input is needed in the backward pass; one that a family
@@ -34,9 +35,9 @@ func (t *Tape) Linear(x *Tensor, l *Linear, n int) *Tensor {
 
 // LinearInto is Linear into a tensor that the caller made, such as a slice of a KV cache.
 func (t *Tape) LinearInto(y, x *Tensor, l *Linear, n int) *Tensor {
-	u := t.project(y, x, l, n, false)
+	kept := t.project(y, x, l, n, false)
 	if y.needs {
-		t.push(func() { t.linearBackward(y, x, l, u, n) })
+		t.push(func() { t.linearBackward(y, x, l, kept, n) })
 	}
 	return y
 }
@@ -49,33 +50,39 @@ func (t *Tape) AddLinear(x, h *Tensor, l *Linear, n int) *Tensor {
 	}
 	y := t.New(n*l.W.Out, true)
 	t.Copy(y.Value, x.Value)
-	u := t.project(y, h, l, n, true)
+	kept := t.project(y, h, l, n, true)
 	y.needs = y.needs || x.needs
 	if y.needs {
 		t.push(func() {
-			t.linearBackward(y, h, l, u, n)
+			t.linearBackward(y, h, l, kept, n)
 			t.give(x, y.Grad)
 		})
 	}
 	return y
 }
 
-// project computes y = l(x), or y += l(x), and returns u = dropout(x)·Aᵀ [n,R] where there is a LoRA.
-func (t *Tape) project(y, x *Tensor, l *Linear, n int, accumulate bool) (u compute.Buffer) {
+// kept is what a low-rank addition's backward pass reads: u = dropout(x)·Aᵀ [n,R] and, of a DoRA, z [n,Out].
+type kept struct{ u, z compute.Buffer }
+
+// project computes y = l(x), or y += l(x).
+func (t *Tape) project(y, x *Tensor, l *Linear, n int, accumulate bool) (k kept) {
 	y.needs = t.Record && (x.needs || l.Trains())
 	if t.Record && l.Trains() && !x.saved {
 		panic("tape: the input of a trainable linear layer was not saved")
 	}
 	mark := t.Scratch.Mark()
+	defer t.Scratch.Release(mark)
 	op := compute.Linear{Y: y.Value, X: x.Value, N: n, W: l.W, Bias: l.Bias, Accumulate: accumulate, Compute: t.Compute}
-	if a := l.LoRA; a != nil {
-		u = t.New(n*a.R, true).Value
-		t.Device.Linear(compute.Linear{Y: u, X: t.dropped(x, a), N: n, W: compute.Weight{Out: a.R, In: l.W.In, Data: a.A}})
-		op.LowRank = &compute.LowRank{R: a.R, U: u, V: a.B, Scale: a.Scale}
+	if a := l.LoRA; a != nil && a.DoRA != nil {
+		k.u, k.z = t.projectDoRA(y, x, l, n, accumulate)
+		return k
+	} else if a != nil {
+		k.u = t.New(n*a.R, true).Value
+		t.Device.Linear(compute.Linear{Y: k.u, X: t.dropped(x, a), N: n, W: compute.Weight{Out: a.R, In: l.W.In, Data: a.A}})
+		op.LowRank = &compute.LowRank{R: a.R, U: k.u, V: a.B, Scale: a.Scale}
 	}
 	t.Device.Linear(op)
-	t.Scratch.Release(mark)
-	return u
+	return k
 }
 
 // dropped is dropout(x) in scratch, or x itself where there is no dropout.
@@ -96,7 +103,7 @@ func (t *Tape) mask(y, x compute.Buffer, a *LoRA, scale float32, accumulate bool
 }
 
 // linearBackward adds the gradients of l's tensors and of x, given y's.
-func (t *Tape) linearBackward(y, x *Tensor, l *Linear, u compute.Buffer, n int) {
+func (t *Tape) linearBackward(y, x *Tensor, l *Linear, k kept, n int) {
 	dy := y.Grad
 	if l.Grad != nil || l.BiasGrad != nil {
 		t.LinearBackwardWeight(compute.LinearBackwardWeight{
@@ -107,31 +114,41 @@ func (t *Tape) linearBackward(y, x *Tensor, l *Linear, u compute.Buffer, n int) 
 	if x.needs {
 		op.DX, op.Accumulate = t.grad(x)
 	}
-	if l.LoRA == nil {
-		if x.needs {
-			t.LinearBackwardInput(op)
-		}
-		return
-	}
 	mark := t.Scratch.Mark()
-	t.loraBackward(op, x, l, u)
-	t.Scratch.Release(mark)
+	defer t.Scratch.Release(mark)
+	switch {
+	case l.LoRA == nil && x.needs:
+		t.LinearBackwardInput(op)
+	case l.LoRA == nil:
+	case l.LoRA.DoRA != nil:
+		t.doraBackward(op, x, l, k.u, k.z)
+	default:
+		t.loraBackward(op, x, l, k.u)
+	}
 }
 
-// loraBackward is, with s the scale and x' = dropout(x): du = dy·B, dB += s·dyᵀ·u, dA += s·duᵀ·x', and
-// dx = dy·W + s·dropout(du·A), where the mask is the forward pass's.
-func (t *Tape) loraBackward(op compute.LinearBackwardInput, x *Tensor, l *Linear, u compute.Buffer) {
+// lowRankBackward is, with s the scale and x' = dropout(x): du = dy·B, dB += s·dyᵀ·u, dA += s·duᵀ·x'. It returns du and a
+// buffer of x's size, x' where there is dropout, that is free to use.
+func (t *Tape) lowRankBackward(op compute.LinearBackwardInput, x *Tensor, l *Linear, u compute.Buffer) (du, dropped compute.Buffer) {
 	a, n := l.LoRA, op.N
-	du := t.Scratch.Alloc(compute.F32, n*a.R)
+	du = t.Scratch.Alloc(compute.F32, n*a.R)
 	down := compute.Weight{Out: a.R, In: l.W.In, Data: a.A}
 	up := compute.Weight{Out: l.W.Out, In: a.R, Data: a.B}
 	t.LinearBackwardInput(compute.LinearBackwardInput{DX: du, DY: op.DY, N: n, W: up})
-	dropped := x.Value
 	if a.GradA != nil {
 		dropped = t.dropped(x, a)
 		t.LinearBackwardWeight(compute.LinearBackwardWeight{DW: a.GradB, DY: op.DY, X: u, N: n, Out: up.Out, In: up.In, Scale: a.Scale})
 		t.LinearBackwardWeight(compute.LinearBackwardWeight{DW: a.GradA, DY: du, X: dropped, N: n, Out: down.Out, In: down.In, Scale: a.Scale})
+	} else if t.Dropout != nil && a.Dropout != 0 && x.needs {
+		dropped = t.Scratch.Alloc(compute.F32, x.Value.Len())
 	}
+	return du, dropped
+}
+
+// loraBackward is lowRankBackward and dx = dy·W + s·dropout(du·A), where the mask is the forward pass's.
+func (t *Tape) loraBackward(op compute.LinearBackwardInput, x *Tensor, l *Linear, u compute.Buffer) {
+	a := l.LoRA
+	du, dx := t.lowRankBackward(op, x, l, u)
 	if !x.needs {
 		return
 	}
@@ -141,10 +158,6 @@ func (t *Tape) loraBackward(op compute.LinearBackwardInput, x *Tensor, l *Linear
 		return
 	}
 	t.LinearBackwardInput(op)
-	dx := dropped
-	if a.GradA == nil {
-		dx = t.Scratch.Alloc(compute.F32, x.Value.Len())
-	}
-	t.LinearBackwardInput(compute.LinearBackwardInput{DX: dx, DY: du, N: n, W: down})
+	t.LinearBackwardInput(compute.LinearBackwardInput{DX: dx, DY: du, N: op.N, W: compute.Weight{Out: a.R, In: l.W.In, Data: a.A}})
 	t.mask(op.DX, dx, a, a.Scale, true)
 }

@@ -33,6 +33,9 @@ type Norm struct {
 	Layer    bool
 }
 
+// Trains says whether the norm has trainable tensors; one that a family does not have, nil, has none.
+func (w *Norm) Trains() bool { return w != nil && (w.Grad != nil || w.BiasGrad != nil) }
+
 // Norm normalises x[n,c]; keep says that the result is needed in the backward pass (by a trainable linear layer).
 func (t *Tape) Norm(x *Tensor, w *Norm, n, c int, keep bool) *Tensor {
 	return t.NormInto(t.New(n*c, keep), x, w, n, c)
