@@ -190,12 +190,18 @@ func (StopAnswers) Refusal(v View) error {
 	return refuse("no answer is being written")
 }
 
-// Refusal asks for a model in memory and for versions that exist.
+// Refusal asks for a model in memory, for versions that exist, and for cases or validation rows.
 func (c Evaluate) Refusal(v View) error {
 	if v.Evaluating != "" {
 		return refuse("version %s is being evaluated already", v.Evaluating)
 	}
-	return v.refuseVersions(c.Versions)
+	if err := v.refuseVersions(c.Versions); err != nil {
+		return err
+	}
+	if plan := v.Run.Plan; len(c.Suite.Cases) == 0 && (plan == nil || plan.EvalRows == 0) {
+		return refuse("there is nothing to evaluate on: give the run a validation_file or a validation_split")
+	}
+	return nil
 }
 
 // Refusal asks for a model in memory and a version with a folder or the live one.

@@ -18,6 +18,9 @@ type Suite struct {
 	MaxNewTokens int              `json:"max_new_tokens"`
 }
 
+// Validation is the suite without cases: perplexity over the run's validation rows alone.
+var Validation = Suite{Name: "validation"}
+
 // evaluate runs a suite on versions of the model, one after the other.
 func (s *Session) evaluate(v View, c Evaluate) error {
 	scorer, err := evalsuite.NewScorer(c.Suite.KPIs)
@@ -67,6 +70,9 @@ func (s *Session) evaluateVersion(live *trainer.Live, run RunView, version strin
 
 // answers generates greedily for every case, all of them together.
 func (s *Session) answers(m *model.Model, e *datasets.Encoder, version string, suite Suite, run int64) ([]string, error) {
+	if len(suite.Cases) == 0 {
+		return nil, nil
+	}
 	prompts := make([][]int32, len(suite.Cases))
 	for i, c := range suite.Cases {
 		ids, err := chatPrompt(e, c.Prompt)

@@ -51,9 +51,8 @@ func (m *model) words() []word {
 		{Word: pane.Word{Name: "prompt", Args: "TEXT", Help: "ask the model as it is"}, need: true, run: func(m *model, text string) tea.Cmd {
 			return m.sendAndShow(session.Prompt{Text: text, Versions: []string{session.VersionLive}}, "playground")
 		}},
-		{Word: pane.Word{Name: "export", Args: "OUT", Help: "write the adapter (PEFT)"}, need: true, complete: files, run: func(m *model, out string) tea.Cmd {
-			return pane.Send(m.session, session.Export{Version: session.VersionLive, Format: "peft", Out: path(out)})
-		}},
+		{Word: pane.Word{Name: "evaluate", Args: "[VERSION]", Help: "perplexity on the validation rows"}, complete: versions, run: evaluateWord},
+		{Word: pane.Word{Name: "export", Args: "[peft|merged] OUT", Help: "write the adapter, or a merged model"}, need: true, complete: exports, run: exportWord},
 		{Word: pane.Word{Name: "theme", Args: "[NAME]", Help: "colours"}, run: themeWord, complete: completeTheme},
 		{Word: pane.Word{Name: "log", Help: "all events"}, run: func(m *model, _ string) tea.Cmd { return m.openLog() }},
 		{Word: pane.Word{Name: "help", Help: "keys and commands"}, run: func(m *model, _ string) tea.Cmd { return m.openHelp() }},
@@ -169,6 +168,53 @@ func resumeWord(m *model, dir string) tea.Cmd {
 		m.choose(i)
 	}
 	return pane.Send(m.session, session.Start{Config: c, Resume: path(dir)})
+}
+
+// evaluateWord measures a version, or all of them, on the run's validation rows; Compare shows what comes of it.
+func evaluateWord(m *model, version string) tea.Cmd {
+	versions := m.view.Run.Versions()
+	if version != "" {
+		versions = []string{version}
+	}
+	return m.sendAndShow(session.Evaluate{Versions: versions, Suite: session.Validation}, "compare")
+}
+
+// versions completes what can be asked: base, checkpoints, live.
+func versions(c pane.Context, prefix string) []string {
+	return slices.DeleteFunc(c.View.Run.Versions(), func(v string) bool { return !strings.HasPrefix(v, prefix) })
+}
+
+// exportWord writes the trained adapter in PEFT's layout, or a model that it is merged into.
+func exportWord(m *model, args string) tea.Cmd {
+	format, out := "peft", args
+	if word, rest, more := strings.Cut(args, " "); more && slices.Contains(exportFormats, word) {
+		format, out = word, strings.TrimSpace(rest)
+	}
+	if slices.Contains(exportFormats, out) || out == "" {
+		m.told(pane.Told{Text: "name the folder to write: :export " + format + " OUT", Err: true})
+		return nil
+	}
+	return pane.Send(m.session, session.Export{Version: session.VersionLive, Format: format, Out: path(out)})
+}
+
+var exportFormats = []string{"peft", "merged"}
+
+// exports completes a format, then a folder.
+func exports(c pane.Context, prefix string) []string {
+	if word, rest, more := strings.Cut(prefix, " "); more && slices.Contains(exportFormats, word) {
+		found := files(c, rest)
+		for i := range found {
+			found[i] = word + " " + found[i]
+		}
+		return found
+	}
+	var found []string
+	for _, f := range exportFormats {
+		if strings.HasPrefix(f, prefix) {
+			found = append(found, f+" ")
+		}
+	}
+	return append(found, files(c, prefix)...)
 }
 
 // skipWord goes on with the run that has ended, without the rows that were named or those that the guard found.
