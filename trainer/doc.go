@@ -19,5 +19,6 @@
 // # Checking
 //
 // The tests compare twenty steps with PyTorch's (testdata/ref), resume in a second process and compare bytes, and kill a
-// saving process at random moments: five times, or as often as LATHE_KILLS says (LATHE_KILLS=50 go test ./trainer -run Kill).
+// saving process of each method in turn at random moments: a few times, or as often as LATHE_KILLS says
+// (LATHE_KILLS=100 go test ./trainer -run Kill -v).
 package trainer

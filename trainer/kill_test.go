@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,11 +15,11 @@ import (
 // killsVariable asks for more kills than a normal test run does: LATHE_KILLS=50 go test ./trainer -run Kill
 const killsVariable = "LATHE_KILLS"
 
-// A process that saves after every step is killed (SIGKILL) at a random moment, again and again. Each time what it leaves
-// is a whole checkpoint, no older than the last one it reported; the resume cleans up, and in the end the run has the bits
-// of one that nobody disturbed.
+// Processes that save after every step are killed (SIGKILL) at random moments, again and again, one method of training after
+// the other. Each time what such a process leaves is a whole checkpoint, no older than the last one it reported; the resume
+// cleans up, and in the end every run has the bits of one that nobody disturbed.
 func TestKillWhileSaving(t *testing.T) {
-	kills := 5
+	kills := 6
 	if s := os.Getenv(killsVariable); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
@@ -26,50 +27,94 @@ func TestKillWhileSaving(t *testing.T) {
 		}
 		kills = n
 	}
-	c := tinyConfig(t)
-	c.SaveStrategy, c.SaveSteps, c.SaveTotalLimit, c.MaxSteps = StrategySteps, 1, 3, 40
-	undisturbed := c
-	undisturbed.OutputDir = filepath.Join(t.TempDir(), "undisturbed")
-	train(t, undisturbed, Options{})
-	want := outcomeOf(t, undisturbed)
-
+	names := []string{"lora", "prefix projection", "full", "qdora", "fp16", "houlsby", "lora modules_to_save", "lora bias all"}
+	victims := make([]*victim, min(len(names), kills))
+	for i := range victims {
+		victims[i] = newVictim(t, names[i])
+	}
 	random := rand.New(rand.NewPCG(1, 2)) // the moments still depend on the machine's load
-	resume, killed := "", 0
-	for killed < kills {
-		lastSaved := killAtRandom(t, childTask{Config: c, Resume: resume}, random)
-		if lastSaved < 0 { // it ran to its end before the kill: start anew
-			outcomeOf(t, c).compare(t, want)
-			resume = ""
-			continue
+	resumes := 0
+	for n := range kills {
+		v := victims[n%len(victims)]
+		for !v.kill(t, random) { // it ran to its end before the kill
 		}
-		killed++
-		found, err := findCheckpoint(c.OutputDir)
+		if v.resume != "" {
+			resumes++
+		}
+	}
+	for _, v := range victims {
+		_, stderr, err := startChild(t, childTask{Config: v.config, Resume: v.resume}).wait(t)
 		if err != nil {
-			if lastSaved == 0 { // killed before its first save: nothing was promised
-				resume = ""
-				continue
-			}
-			t.Fatalf("kill %d, after checkpoint-%d was reported: %v", killed, lastSaved, err)
+			t.Fatalf("%s: %v: %s", v.name, err, stderr)
 		}
-		step, _ := checkpointStep(filepath.Base(found.path))
-		if s, err := readState(found.path); err != nil || s.Step < lastSaved {
-			t.Fatalf("kill %d: %s is older than the reported checkpoint-%d (%v)", killed, found.path, lastSaved, err)
-		}
-		t.Logf("kill %d: reported %d, found %d, skipped %d", killed, lastSaved, step, len(found.skipped))
-		resume = c.OutputDir
+		v.check(t)
 	}
-	_, stderr, err := startChild(t, childTask{Config: c, Resume: resume}).wait(t)
+	t.Logf("%d kills over %d methods: %d left a checkpoint to go on from, the others came before the first save; every run ended with the bits of an undisturbed one",
+		kills, len(victims), resumes)
+}
+
+// victim is a run that is killed again and again.
+type victim struct {
+	name   string
+	config Config
+	want   outcome // of the same run, undisturbed
+	resume string  // what its next process goes on from
+	killed int
+}
+
+func newVictim(t *testing.T, name string) *victim {
+	t.Helper()
+	all := methods(t)
+	at := slices.IndexFunc(all, func(m method) bool { return m.name == name })
+	if at < 0 {
+		t.Fatalf("no method %q", name)
+	}
+	v := &victim{name: name, config: tinyConfig(t)}
+	all[at].change(&v.config)
+	v.config.SaveStrategy, v.config.SaveSteps, v.config.SaveTotalLimit, v.config.MaxSteps = StrategySteps, 1, 3, 24
+	undisturbed := v.config
+	undisturbed.OutputDir, undisturbed.SaveStrategy = filepath.Join(t.TempDir(), "undisturbed"), StrategyNo
+	train(t, undisturbed, Options{})
+	v.want = outcomeOf(t, undisturbed)
+	return v
+}
+
+// kill starts a process and kills it; false says that it had ended before, and that the next one starts anew.
+func (v *victim) kill(t *testing.T, random *rand.Rand) bool {
+	t.Helper()
+	lastSaved := killAtRandom(t, childTask{Config: v.config, Resume: v.resume}, random)
+	if lastSaved < 0 {
+		v.check(t)
+		v.resume = ""
+		return false
+	}
+	v.killed++
+	found, err := findCheckpoint(v.config.OutputDir)
 	if err != nil {
-		t.Fatalf("%v: %s", err, stderr)
+		if lastSaved > 0 {
+			t.Fatalf("%s, kill %d, after checkpoint-%d was reported: %v", v.name, v.killed, lastSaved, err)
+		}
+		v.resume = "" // killed before its first save: nothing was promised
+		return true
 	}
-	outcomeOf(t, c).compare(t, want)
-	entries, err := os.ReadDir(c.OutputDir)
+	if s, err := readState(found.path); err != nil || s.Step < lastSaved {
+		t.Fatalf("%s, kill %d: %s is older than the reported checkpoint-%d (%v)", v.name, v.killed, found.path, lastSaved, err)
+	}
+	v.resume = v.config.OutputDir
+	return true
+}
+
+// check compares the run's end with the undisturbed one's, and looks for leftovers.
+func (v *victim) check(t *testing.T) {
+	t.Helper()
+	outcomeOf(t, v.config).compare(t, v.want)
+	entries, err := os.ReadDir(v.config.OutputDir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
-			t.Errorf("%s is left over", e.Name())
+			t.Errorf("%s: %s is left over", v.name, e.Name())
 		}
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,23 +45,30 @@ func absolute(t testing.TB, path string) string {
 	return abs
 }
 
-// outcome is all that must be the same bit by bit: files of the final state, and the measured numbers of the steps.
+// outcome is all that must be the same bit by bit: every file of tensors of the final state, and the measured numbers of the
+// steps.
 type outcome struct {
-	weights, optimizer []byte
-	steps              []StepPoint
+	tensors map[string][]byte // by the file's name in output_dir
+	steps   []StepPoint
 }
 
 func outcomeOf(t *testing.T, c Config) outcome {
 	t.Helper()
-	weights := "adapter_model.safetensors"
-	if c.Method == MethodFull {
-		weights = "model.safetensors"
-	}
 	h, err := ReadHistory(c.OutputDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return outcome{readFile(t, c.OutputDir, weights), readFile(t, c.OutputDir, optimizerFile), h.Steps}
+	o := outcome{tensors: map[string][]byte{}, steps: h.Steps}
+	for _, pattern := range []string{"*.safetensors", stateDir + "/*.safetensors"} {
+		names, err := fs.Glob(os.DirFS(c.OutputDir), pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			o.tensors[name] = readFile(t, c.OutputDir, name)
+		}
+	}
+	return o
 }
 
 func readFile(t *testing.T, parts ...string) []byte {
@@ -72,28 +82,57 @@ func readFile(t *testing.T, parts ...string) []byte {
 
 func (o outcome) compare(t *testing.T, want outcome) {
 	t.Helper()
-	if !bytes.Equal(o.weights, want.weights) {
-		t.Error("the weights differ")
+	if len(o.tensors) < 2 { // weights and moments
+		t.Errorf("only %d files of tensors: %v", len(o.tensors), slices.Sorted(maps.Keys(o.tensors)))
 	}
-	if !bytes.Equal(o.optimizer, want.optimizer) {
-		t.Error("the optimiser's moments differ")
+	for name, data := range want.tensors {
+		if !bytes.Equal(o.tensors[name], data) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	if len(o.tensors) != len(want.tensors) {
+		t.Errorf("files of tensors: %v, want %v", slices.Sorted(maps.Keys(o.tensors)), slices.Sorted(maps.Keys(want.tensors)))
 	}
 	if !reflect.DeepEqual(o.steps, want.steps) {
 		t.Errorf("the steps differ:\n%v\n%v", o.steps, want.steps)
 	}
 }
 
+// method is a way to train, as a change of tinyConfig.
+type method struct {
+	name   string
+	change func(*Config)
+}
+
+// methods are all ways to train whose state a checkpoint has to hold.
+func methods(t testing.TB) []method {
+	biased := absolute(t, "../testdata/ref/llama-bias-tied")
+	return []method{
+		{"lora", func(*Config) {}},
+		{"lora rslora", func(c *Config) { c.LoRA.UseRSLoRA = true }},
+		{"lora bias all", func(c *Config) { c.ModelNameOrPath, c.LoRA.Bias = biased, model.BiasAll }},
+		{"lora bias lora_only", func(c *Config) { c.ModelNameOrPath, c.LoRA.Bias = biased, model.BiasLoRA }},
+		{"lora modules_to_save", func(c *Config) { c.LoRA.ModulesToSave = StringList{"embed_tokens", "lm_head"} }},
+		{"dora", func(c *Config) { c.LoRA.UseDoRA = true }},
+		{"qlora nf4", func(c *Config) { c.Method, c.LoadIn4bit = MethodQLoRA, true }},
+		{"qlora fp4", func(c *Config) { c.Method, c.LoadIn4bit, c.QuantType, c.DoubleQuant = MethodQLoRA, true, "fp4", false }},
+		{"qdora", func(c *Config) { c.Method, c.LoadIn4bit, c.LoRA.UseDoRA = MethodQLoRA, true, true }},
+		{"houlsby", func(c *Config) { c.Method = MethodAdapter }},
+		{"pfeiffer", func(c *Config) { c.Method, c.Adapter.Config, c.Adapter.Dropout = MethodAdapter, "pfeiffer", 0.1 }},
+		{"prefix", func(c *Config) { c.Method = MethodPrefix }},
+		{"prefix projection", func(c *Config) { c.Method, c.Prefix.Projection, c.Prefix.EncoderHiddenSize = MethodPrefix, true, 24 }},
+		{"full", func(c *Config) { c.Method, c.LearningRate = MethodFull, 1e-3 }},
+		{"full, stored in bf16", func(c *Config) {
+			c.Method, c.LearningRate, c.ModelNameOrPath = MethodFull, 1e-3, absolute(t, "../testdata/ref/llama-gqa-bf16")
+		}},
+		{"gradient checkpointing", func(c *Config) { c.GradCheckpointing = true }},
+		{"fp16", func(c *Config) { c.FP16 = true }},
+	}
+}
+
 // Twenty steps are ten, and ten more in another process: same weights, same moments, same losses, bit for bit.
 func TestResumeIsBitEqual(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		change func(*Config)
-	}{
-		{"lora", func(*Config) {}},
-		{"qlora", func(c *Config) { c.Method, c.LoadIn4bit = MethodQLoRA, true }},
-		{"full", func(c *Config) { c.Method, c.LearningRate = MethodFull, 1e-3 }},
-		{"gradient checkpointing", func(c *Config) { c.GradCheckpointing = true }},
-	} {
+	for _, test := range methods(t) {
 		t.Run(test.name, func(t *testing.T) {
 			c := tinyConfig(t)
 			test.change(&c)
