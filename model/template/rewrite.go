@@ -234,7 +234,7 @@ func (rw *rewriter) endTag(p *exprParser, t token) error {
 	if !isEnd {
 		return fmt.Errorf("line %d: tag %q is not supported in a chat template", t.line, t.text)
 	}
-	if name != opened {
+	if len(rw.open) == 0 || name != opened {
 		return rw.misplaced(t)
 	}
 	rw.open = rw.open[:len(rw.open)-1]
