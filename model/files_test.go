@@ -276,30 +276,3 @@ func TestTokenizerAndTemplateOfEmbeddedFiles(t *testing.T) {
 		}
 	}
 }
-
-func FuzzConfig(f *testing.F) {
-	for _, name := range []string{"llama-gqa", "llama-gqa-v4", "llama3-rope", "llama-gqa-nf4"} {
-		data, err := os.ReadFile(filepath.Join(refDir, name, "config.json"))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data, []byte(`{"eos_token_id":[2,5]}`))
-	}
-	f.Add([]byte(`{"model_type":"llama","head_dim":null,"rope_scaling":{}}`), []byte(`null`))
-	f.Fuzz(func(t *testing.T, config, generation []byte) {
-		c, err := ParseConfig(config, generation)
-		if err != nil {
-			return
-		}
-		if c.Parameters() <= 0 || c.Layers > maxLayers || c.Heads%c.KVHeads != 0 {
-			t.Errorf("accepted %+v", c)
-		}
-		out, err := c.JSON(compute.F32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ParseConfig(out, nil); err != nil {
-			t.Errorf("does not read what it wrote: %v", err)
-		}
-	})
-}

@@ -200,7 +200,7 @@ func (b *bench) familyMerged(t testing.TB, f family) []figure {
 
 // method is a plain run over the family's folder.
 func (f family) method(run string) method {
-	m := method{base: f.folder, run: run, adapter: "lora", scores: "lora", merged: true}
+	m := method{base: f.folder, run: run, adapter: "lora", scores: "lora"}
 	switch run {
 	case "full":
 		m.adapter = ""

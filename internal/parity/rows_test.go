@@ -41,7 +41,6 @@ type method struct {
 	scores  string // key and file of the log-probabilities with that adapter
 	file    string
 	options model.LoadOptions
-	merged  bool // dump/merged-ADAPTER.safetensors is this method's
 	// why explains the columns that it does not have: by column, or column and part.
 	why map[string]string
 }
@@ -58,8 +57,8 @@ var (
 
 var methods = []method{
 	{name: "full", base: "llama-gqa", run: "full", why: map[string]string{columnAdapter: whyFull, columnMerged: whyFull}},
-	{name: "LoRA", base: "llama-gqa", run: "lora", adapter: "lora", scores: "lora", merged: true},
-	{name: "LoRA, rsLoRA", base: "llama-gqa", run: "lora-qv-rslora", adapter: "lora-qv-rslora", scores: "lora-qv-rslora", merged: true},
+	{name: "LoRA", base: "llama-gqa", run: "lora", adapter: "lora", scores: "lora"},
+	{name: "LoRA, rsLoRA", base: "llama-gqa", run: "lora-qv-rslora", adapter: "lora-qv-rslora", scores: "lora-qv-rslora"},
 	{
 		name: "QLoRA, NF4, double", base: "llama-gqa", run: "qlora", adapter: "lora", scores: "nf4_double+lora", options: nf4Double,
 		why: map[string]string{columnMerged: whySameFile},
