@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"lathe/compute"
@@ -56,13 +57,65 @@ func (m method) adapterDir() string { return ref(m.base, "adapters", m.adapter+"
 func (b *bench) trained(t testing.TB, m method) *model.Model {
 	t.Helper()
 	base := b.load(t, m.base, m.options)
-	if m.adapter != "" {
+	switch {
+	case m.encoder:
+		return b.withEncoder(t, base, m.adapterDir())
+	case m.adapter != "":
 		return b.withAdapter(t, base, m.adapterDir())
 	}
 	if err := base.TrainAll(); err != nil {
 		t.Fatal(err)
 	}
 	return base
+}
+
+// encoderPrefix is what PEFT's module has before the names of what a prefix with projection trains. Its files hold the projected
+// prefix alone; the dumps have the rest beside it.
+const (
+	encoderPrefix = "prompt_encoder.default."
+	encoderFile   = "prompt_encoder.safetensors"
+)
+
+// withEncoder is the model with a prefix that still has its projection.
+func (b *bench) withEncoder(t testing.TB, base *model.Model, dir string) *model.Model {
+	t.Helper()
+	c, err := model.ParseAdapterConfig(readFile(t, filepath.Join(dir, model.AdapterConfigFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := model.NewAdapter(base, c, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Free)
+	m := base.With(a)
+	b.setEncoder(t, m, dir)
+	return m
+}
+
+// setEncoder puts a dump's embedding and projection in the place of the model's.
+func (b *bench) setEncoder(t testing.TB, m *model.Model, dir string) {
+	t.Helper()
+	d := reftest.Open(t, dir, encoderFile)
+	params := m.Trainable()
+	if len(params) != len(d.Names()) {
+		t.Fatalf("%d tensors are trained, the dump has %v", len(params), d.Names())
+	}
+	for _, p := range params {
+		compute.Upload(b.dev, p.Value, d.Floats(t, strings.TrimPrefix(p.Name, encoderPrefix)))
+	}
+	if err := b.dev.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // gradients compares the loss of four rows (relative) and its gradients: absolute differences, as a share of the largest element
@@ -80,7 +133,7 @@ func (b *bench) gradients(t testing.TB, m method) (loss, worst float64) {
 	}
 	d, largest := reftest.Open(t, m.folder(), "grads.safetensors"), 0.0
 	for _, p := range params {
-		want := d.Floats(t, p.Name)
+		want := d.Floats(t, strings.TrimPrefix(p.Name, encoderPrefix))
 		largest = max(largest, reftest.Worst(want, make([]float32, len(want))))
 		worst = max(worst, reftest.Worst(compute.Download[float32](b.dev, p.Grad), want))
 	}
@@ -132,9 +185,16 @@ func (b *bench) run(t testing.TB, m method, out string, o trainer.Options) (done
 		t.Fatal(err)
 	}
 	c.OutputDir = out
+	init := c.AdapterNameOrPath
+	if m.encoder {
+		c.AdapterNameOrPath = ""
+	}
 	r, err := trainer.Prepare(t.Context(), b.dev, c, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if m.encoder && o.Resume == "" {
+		b.setEncoder(t, r.Live().Model, init)
 	}
 	err = r.Train(t.Context(), nil, func(e trainer.Event) {
 		if s, ok := e.(trainer.StepDone); ok {

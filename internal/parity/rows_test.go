@@ -1,6 +1,9 @@
 package parity
 
-import "lathe/model"
+import (
+	"lathe/compute"
+	"lathe/model"
+)
 
 // family is a model folder of testdata/ref.
 type family struct {
@@ -24,12 +27,16 @@ var families = []family{
 	{name: "LLaMA (grouped queries)", folder: "llama-gqa"},
 	{name: "LLaMA, biases, tied head", folder: "llama-bias-tied", lacks: []string{"full", "qlora"}, why: whyVariant},
 	{name: "LLaMA, rope linear", folder: "llama-linear-rope", only: forwardOnly, why: whyVariant},
+	{name: "LLaMA, rope dynamic", folder: "llama-dynamic-rope"},
+	{name: "LLaMA, rope yarn", folder: "llama-yarn-rope"},
 	{name: "LLaMA, rope llama3", folder: "llama3-rope", only: forwardOnly, why: whyVariant},
 	{name: "LLaMA, config of transformers 4", folder: "llama-gqa-v4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, three shards", folder: "llama-gqa-sharded", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, bfloat16", folder: "llama-gqa-bf16", only: forwardOnly, why: whyVariant},
 	{name: "LLaMA, stored as NF4, double", folder: "llama-gqa-nf4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, stored as NF4", folder: "llama-gqa-nf4-single", only: forwardOnly, why: whyStored},
+	{name: "Mistral, sliding window", folder: "mistral-window"},
+	{name: "Gemma", folder: "gemma"},
 }
 
 // method is a training run of testdata/ref, and the adapter that it trains.
@@ -41,24 +48,33 @@ type method struct {
 	scores  string // key and file of the log-probabilities with that adapter
 	file    string
 	options model.LoadOptions
+	encoder bool // a prefix with projection, whose start lies beside PEFT's files
 	// why explains the columns that it does not have: by column, or column and part.
 	why map[string]string
 }
 
 const (
-	whyFull     = "a full run trains the model itself: there is no adapter, and nothing to merge"
-	whySameFile = "the file is that of the method over a plain base, measured there"
+	whyFull       = "a full run trains the model itself: there is no adapter, and nothing to merge"
+	whyOptimizer  = "the optimiser alone is another; gradients, files and merging are the method's own"
+	whySameFile   = "the file is that of the method over a plain base, measured there"
+	whyPrefix     = "a prefix is no change of weights: PEFT cannot merge it either"
+	whyBottleneck = "a bottleneck has a non-linearity: the adapters library cannot merge it either"
 )
 
 var (
 	nf4       = model.LoadOptions{Quant4: true}
 	nf4Double = model.LoadOptions{Quant4: true, DoubleQuant: true}
+	fp4       = model.LoadOptions{Quant4: true, QuantType: compute.FP4}
+	fp4Double = model.LoadOptions{Quant4: true, QuantType: compute.FP4, DoubleQuant: true}
 )
 
 var methods = []method{
 	{name: "full", base: "llama-gqa", run: "full", why: map[string]string{columnAdapter: whyFull, columnMerged: whyFull}},
 	{name: "LoRA", base: "llama-gqa", run: "lora", adapter: "lora", scores: "lora"},
+	{name: "LoRA, bias all", base: "llama-bias-tied", run: "lora-bias-all", adapter: "lora-bias-all", scores: "lora-bias-all"},
+	{name: "LoRA, bias lora_only", base: "llama-bias-tied", run: "lora-bias-only", adapter: "lora-bias-only", scores: "lora-bias-only"},
 	{name: "LoRA, rsLoRA", base: "llama-gqa", run: "lora-qv-rslora", adapter: "lora-qv-rslora", scores: "lora-qv-rslora"},
+	{name: "LoRA, modules_to_save", base: "llama-gqa", run: "lora-modules", adapter: "lora-modules", scores: "lora-modules"},
 	{
 		name: "QLoRA, NF4, double", base: "llama-gqa", run: "qlora", adapter: "lora", scores: "nf4_double+lora", options: nf4Double,
 		why: map[string]string{columnMerged: whySameFile},
@@ -67,4 +83,21 @@ var methods = []method{
 		name: "QLoRA, NF4", base: "llama-gqa", run: "qlora-single", adapter: "lora", options: nf4,
 		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
 	},
+	{name: "DoRA", base: "llama-gqa", run: "dora", adapter: "dora", scores: "dora"},
+	{
+		name: "QDoRA", base: "llama-gqa", run: "qdora", adapter: "dora", scores: "nf4_double+dora", options: nf4Double,
+		why: map[string]string{columnMerged: whySameFile},
+	},
+	{
+		name: "prefix", base: "llama-gqa", run: "prefix", adapter: "prefix", scores: "prefix",
+		why: map[string]string{columnMerged: whyPrefix},
+	},
+	{
+		name: "prefix, projection", base: "llama-gqa", run: "prefix-projection", adapter: "prefix-projection", scores: "prefix-projection", encoder: true,
+		why: map[string]string{columnMerged: whyPrefix},
+	},
 }
+
+const bottleneckScores = "scores-bottleneck.safetensors"
+
+var whyAdamW8 = map[string]string{columnLoss: whyOptimizer, columnGradients: whyOptimizer, columnAdapter: whyOptimizer, columnMerged: whyOptimizer}
