@@ -44,9 +44,11 @@ type inspection struct {
 	Template        string           `json:"template"`
 	TemplateHealth  *templateReport  `json:"template_health"`
 
-	// Memory is bytes by method for one row of BatchTokens tokens, MemoryByRows the same for several rows.
+	// Memory is bytes by method for one row of BatchTokens tokens, MemoryByRows the same for several rows, Checkpointed with
+	// gradient_checkpointing.
 	Memory       map[trainer.Method]int64         `json:"memory"`
 	MemoryByRows map[trainer.Method]map[int]int64 `json:"memory_by_rows"`
+	Checkpointed map[trainer.Method]map[int]int64 `json:"memory_checkpointed"`
 	MemoryFree   int64                            `json:"memory_free"` // on this machine's device, 0 where it does not say
 	BatchTokens  int                              `json:"batch_tokens"`
 
@@ -131,7 +133,8 @@ func (e *env) inspect(dir string) (*inspection, error) {
 		return nil, fault
 	}
 	in := &inspection{
-		dir: dir, Memory: map[trainer.Method]int64{}, MemoryByRows: map[trainer.Method]map[int]int64{}, LicenceDetails: licence.Read(os.DirFS(dir)),
+		dir: dir, LicenceDetails: licence.Read(os.DirFS(dir)), Memory: map[trainer.Method]int64{},
+		MemoryByRows: map[trainer.Method]map[int]int64{}, Checkpointed: map[trainer.Method]map[int]int64{},
 	}
 	in.Licence = in.LicenceDetails.String()
 	in.describe(raw)
@@ -206,26 +209,38 @@ func (e *env) planMethods(in *inspection, files *model.Files) error {
 			in.note(levelInfo, "weights", "they are in 4 bits: adapters train on them as they are, method full needs the checkpoint that they were made from")
 			continue
 		}
-		byRows := map[int]int64{}
-		for _, rows := range plannedRows {
-			o := model.PlanOptions{
-				Load: p.load, Files: files, Full: p.adapter == nil, Adapter: p.adapter, Workspace: info.Workspace,
-				MaxTokens: rows * in.BatchTokens, MaxSeqs: rows, MaxLen: in.BatchTokens,
-			}
-			o.Load.Compute = compute.F32
-			m, err := model.PlanMemory(files.Config, o)
+		for _, checkpoint := range []bool{false, true} {
+			byRows, err := in.planRows(files, info.Workspace, p.load, p.adapter, checkpoint)
 			if err != nil {
 				in.note(levelInfo, "config", "method %s cannot be planned: %v", p.method, err)
 				break
 			}
-			const moments = 2 * 4 // AdamW keeps two float32 for every trained parameter
-			byRows[rows] = max(m.Total()+m.Trainable*moments, m.Loading)
-		}
-		if one, ok := byRows[1]; ok {
-			in.Memory[p.method], in.MemoryByRows[p.method] = one, byRows
+			if checkpoint {
+				in.Checkpointed[p.method] = byRows
+				continue
+			}
+			in.Memory[p.method], in.MemoryByRows[p.method] = byRows[1], byRows
 		}
 	}
 	return nil
+}
+
+// planRows is the memory of a method by the rows of a micro-batch.
+func (in *inspection) planRows(files *model.Files, rule compute.WorkspaceRule, load model.LoadOptions, adapter model.AdapterConfig, checkpoint bool) (map[int]int64, error) {
+	byRows := map[int]int64{}
+	load.Compute = compute.F32
+	for _, rows := range plannedRows {
+		m, err := model.PlanMemory(files.Config, model.PlanOptions{
+			Load: load, Files: files, Full: adapter == nil, Adapter: adapter, Workspace: rule, Checkpoint: checkpoint,
+			MaxTokens: rows * in.BatchTokens, MaxSeqs: rows, MaxLen: in.BatchTokens,
+		})
+		if err != nil {
+			return nil, err
+		}
+		const moments = 2 * 4 // AdamW keeps two float32 for every trained parameter
+		byRows[rows] = max(m.Total()+m.Trainable*moments, m.Loading)
+	}
+	return byRows, nil
 }
 
 // note adds a line of health.

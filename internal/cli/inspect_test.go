@@ -70,7 +70,7 @@ func TestInspectSound(t *testing.T) {
 	model := copyModel(t, "llama-gqa")
 	write(t, model, "README.md", "---\nlicense: llama3.1\n---\n")
 	o := inspected(t, model)
-	o.wants(t, "inspect", "dtypes:o shards:n num_attention_heads:n num_key_value_heads:n head_dim:n licence_details:o tokenizer_health:o template_health:o memory_by_rows:o memory_free:n batch_tokens:n health:l")
+	o.wants(t, "inspect", "dtypes:o shards:n num_attention_heads:n num_key_value_heads:n head_dim:n licence_details:o tokenizer_health:o template_health:o memory_by_rows:o memory_checkpointed:o memory_free:n batch_tokens:n health:l")
 	object(o["tokenizer_health"].(map[string]any)).wants(t, "tokenizer_health", "kind:s vocab_size:n model_vocab_size:n special_tokens:n bos:o eos:o pad:o adds_bos:b stop_ids:l beyond_embedding:l")
 	object(o["template_health"].(map[string]any)).wants(t, "template_health", "source:s names:l ends_with:s stops:b masked:b generation:b prefix:b system:b")
 	object(o["licence_details"].(map[string]any)).wants(t, "licence_details", "id:s name:s source:s known:b terms:l")

@@ -262,29 +262,33 @@ func (in *inspection) printMemory(p *page) {
 	p.line(head)
 	fits := true
 	for _, m := range planned {
-		byRows, ok := in.MemoryByRows[m.method]
-		if !ok {
-			continue
+		if byRows, ok := in.MemoryByRows[m.method]; ok {
+			fits = in.memoryRow(p, string(m.method), byRows) && fits
 		}
-		line := fmt.Sprintf("  %-*s", labelWidth, m.method)
-		for _, rows := range plannedRows {
-			cell := "–"
-			if n, ok := byRows[rows]; ok {
-				cell = bytesText(n)
-				if in.MemoryFree > 0 && n > in.MemoryFree {
-					cell, fits = "✗ "+cell, false
-				}
-			}
-			line += fmt.Sprintf("%*s", 14, cell)
+		if byRows, ok := in.Checkpointed[m.method]; ok {
+			fits = in.memoryRow(p, "  checkpt.", byRows) && fits
 		}
-		p.line(line)
 	}
 	switch {
 	case !fits:
-		p.item("", fmt.Sprintf("✗ does not fit: %s are free here. gradient_checkpointing lowers activations; `lathe plan` knows your run.", bytesText(in.MemoryFree)))
+		p.item("", fmt.Sprintf("✗ does not fit: %s are free here. The second lines are with gradient_checkpointing; `lathe plan` knows your run.", bytesText(in.MemoryFree)))
 	case in.MemoryFree > 0:
-		p.item("", fmt.Sprintf("%s are free here.", bytesText(in.MemoryFree)))
+		p.item("", fmt.Sprintf("%s are free here. The second lines are with gradient_checkpointing.", bytesText(in.MemoryFree)))
 	}
+}
+
+// memoryRow prints a method's line, and tells whether all of it fits into this machine.
+func (in *inspection) memoryRow(p *page, name string, byRows map[int]int64) (fits bool) {
+	line, fits := fmt.Sprintf("  %-*s", labelWidth, name), true
+	for _, rows := range plannedRows {
+		cell := bytesText(byRows[rows])
+		if in.MemoryFree > 0 && byRows[rows] > in.MemoryFree {
+			cell, fits = "✗ "+cell, false
+		}
+		line += fmt.Sprintf("%14s", cell)
+	}
+	p.line(line)
+	return fits
 }
 
 // health prints the findings, or that there is none.
