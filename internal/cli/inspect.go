@@ -125,6 +125,7 @@ func (e *env) inspect(dir string) (*inspection, error) {
 	if fault == nil {
 		defer files.Close()
 	}
+	tokens := loadTokenizer(dir) // meanwhile: a large vocabulary takes as long as all the rest
 	raw, err := readRawConfig(dir)
 	if err != nil {
 		if fault == nil {
@@ -151,7 +152,7 @@ func (e *env) inspect(dir string) (*inspection, error) {
 	if fault != nil {
 		in.note(levelError, "weights", "%v", fault)
 	}
-	in.readTokenizer(dir, raw)
+	in.readTokenizer(dir, raw, tokens)
 	in.readTemplate(dir)
 	in.noteLicence()
 	in.sortHealth()
@@ -187,7 +188,9 @@ var planned = []struct {
 	load    model.LoadOptions
 }{
 	{trainer.MethodQLoRA, model.LoRAConfig{R: 16, Alpha: 32}, model.LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true}},
+	{trainer.MethodPrefix, model.PrefixConfig{VirtualTokens: 20}, model.LoadOptions{KeepDType: true}},
 	{trainer.MethodLoRA, model.LoRAConfig{R: 16, Alpha: 32}, model.LoadOptions{KeepDType: true}},
+	{trainer.MethodAdapter, model.Houlsby(), model.LoadOptions{KeepDType: true}},
 	{trainer.MethodFull, nil, model.LoadOptions{}},
 }
 
@@ -227,13 +230,16 @@ func (e *env) planMethods(in *inspection, files *model.Files) error {
 
 // planRows is the memory of a method by the rows of a micro-batch.
 func (in *inspection) planRows(files *model.Files, rule compute.WorkspaceRule, load model.LoadOptions, adapter model.AdapterConfig, checkpoint bool) (map[int]int64, error) {
-	byRows := map[int]int64{}
 	load.Compute = compute.F32
+	planner, err := model.NewPlanner(files.Config, model.PlanOptions{
+		Load: load, Files: files, Full: adapter == nil, Adapter: adapter, Workspace: rule, Checkpoint: checkpoint,
+	})
+	if err != nil {
+		return nil, err
+	}
+	byRows := map[int]int64{}
 	for _, rows := range plannedRows {
-		m, err := model.PlanMemory(files.Config, model.PlanOptions{
-			Load: load, Files: files, Full: adapter == nil, Adapter: adapter, Workspace: rule, Checkpoint: checkpoint,
-			MaxTokens: rows * in.BatchTokens, MaxSeqs: rows, MaxLen: in.BatchTokens,
-		})
+		m, err := planner.Batch(rows*in.BatchTokens, rows, in.BatchTokens)
 		if err != nil {
 			return nil, err
 		}

@@ -42,9 +42,24 @@ func tokenOf(t *tokenizer.Tokenizer, id int32) *token {
 	return &token{id, t.Token(id)}
 }
 
+// loadTokenizer loads a tokenizer while something else is done; the function waits for it.
+func loadTokenizer(dir string) func() (*tokenizer.Tokenizer, error) {
+	var tok *tokenizer.Tokenizer
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tok, err = tokenizer.Load(dir)
+	}()
+	return func() (*tokenizer.Tokenizer, error) {
+		<-done
+		return tok, err
+	}
+}
+
 // readTokenizer looks at the tokenizer, and whether it belongs to the model.
-func (in *inspection) readTokenizer(dir string, config rawConfig) {
-	tok, err := tokenizer.Load(dir)
+func (in *inspection) readTokenizer(dir string, config rawConfig, load func() (*tokenizer.Tokenizer, error)) {
+	tok, err := load()
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		in.Tokenizer = "none: only ready-made ids can be trained"
