@@ -150,11 +150,15 @@ func (c *card) check(r *Report) {
 	c.line("\nPerplexity over %d tokens of %d rows (%s):\n", p.Tokens, p.Rows, p.Source)
 	c.table("model", "perplexity", "change")
 	change := func(v float64) string { return fmt.Sprintf("%+.3g%%", 100*(v/p.Live-1)) }
-	live := "base and adapter"
-	if p.Requantized != nil {
-		live = "base in 4 bits and adapter, as trained"
+	switch {
+	case p.Trained != nil:
+		c.line("| base in 4 bits and adapter, as trained | %.5g | %s |", *p.Trained, change(*p.Trained))
+		c.line("| base unquantised and adapter | %.5g | |", p.Live)
+	case p.Requantized != nil:
+		c.line("| base in 4 bits and adapter | %.5g | |", p.Live)
+	default:
+		c.line("| base and adapter | %.5g | |", p.Live)
 	}
-	c.line("| %s | %.5g | |", live, p.Live)
 	c.line("| merged, %s | %.5g | %s |", r.DType, p.Merged, change(p.Merged))
 	if p.Requantized != nil {
 		c.line("| merged and quantised to 4 bits again | %.5g | %s |", *p.Requantized, change(*p.Requantized))

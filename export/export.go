@@ -41,6 +41,10 @@ type Options struct {
 	// EvalName says in the card what Eval is.
 	EvalName string
 
+	// Trained, if set, is how the base was held when the adapter was trained, where the live model holds it otherwise: the
+	// perplexity of base and adapter is then measured in that form too. It needs AdapterDir.
+	Trained *model.LoadOptions
+
 	// Release, if set, is called when the live model is not needed any more, before the merged one is read back: its memory
 	// can be given to that.
 	Release func()

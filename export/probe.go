@@ -188,8 +188,10 @@ type Perplexity struct {
 	Source string  `json:"source"` // what it was measured on
 	Rows   int     `json:"rows"`
 	Tokens int     `json:"tokens"` // that count
-	Live   float64 `json:"live"`   // base and adapter, as trained
+	Live   float64 `json:"live"`   // base and adapter, before they were merged
 	Merged float64 `json:"merged"` // the merged model as written
+	// Trained is base and adapter with the base in 4 bits as it was trained on, where it was merged into unquantised weights.
+	Trained *float64 `json:"trained,omitempty"`
 	// Requantized is the merged model in 4 bits again, for a base that was trained in 4 bits.
 	Requantized *float64 `json:"requantized,omitempty"`
 }

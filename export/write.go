@@ -237,8 +237,30 @@ func (j *job) verifyMerged() error {
 		}
 		ppl.Requantized = &value
 	}
+	if t := j.options.Trained; t != nil && !o.Quant4 {
+		if ppl.Trained, err = j.trainedPerplexity(dev, *t); err != nil {
+			return err
+		}
+	}
 	j.report.Perplexity = ppl
 	return nil
+}
+
+// trainedPerplexity loads base and adapter once more, the base as it was held in training.
+func (j *job) trainedPerplexity(dev compute.Device, o model.LoadOptions) (*float64, error) {
+	const stage = "load the base as it was trained on"
+	base, err := model.Load(dev, j.options.Base, o, func(done, total int64) { j.options.Progress(stage, done, total) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", stage, err)
+	}
+	defer base.Free()
+	a, err := model.LoadAdapter(base, j.options.AdapterDir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", stage, err)
+	}
+	defer a.Free()
+	value, err := j.perplexity(base.With(a), "model as it was trained")
+	return &value, err
 }
 
 // bytesText is a size in binary units.

@@ -98,6 +98,9 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 	if info, err := os.Stat(f.adapter); err == nil && !info.IsDir() {
 		return nil, usage("--adapter %s is a file: name the folder that holds it", f.adapter)
 	}
+	if _, ok := quantTypes[f.quantType]; !ok {
+		return nil, usage("--quant-type %s: use nf4 or fp4", f.quantType)
+	}
 	config, isRun, err := export.RunConfig(f.adapter)
 	if err != nil {
 		return nil, err
@@ -108,7 +111,7 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 			return nil, err
 		}
 	}
-	if err := export.CheckPlace(f.out, f.model, f.adapter); err != nil { // before a model is loaded for nothing
+	if err = export.CheckPlace(f.out, f.model, f.adapter); err != nil { // before a model is loaded for nothing
 		return nil, err
 	}
 	l, err := f.load(e)
@@ -121,6 +124,9 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 		if o.Eval, o.EvalName, err = f.evalRows(cmd.Context(), l.files, config, isRun); err != nil {
 			return nil, err
 		}
+		if isRun && config.Method == trainer.MethodQLoRA && !f.in4bit {
+			o.Trained = &model.LoadOptions{Quant4: true, QuantType: quantTypes[f.quantType], DoubleQuant: f.doubleQuant, KeepDType: true}
+		}
 		o.Release = func() { l.model.Adapter().Free(); l.model.Free() }
 	}
 	bar := newProgress(e.stderr)
@@ -128,6 +134,9 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 	o.Progress = func(stage string, done, total int64) { bar.set(stage, done, total, "") }
 	return write(cmd.Context(), l.model, o)
 }
+
+// quantTypes are bitsandbytes' code books by their names.
+var quantTypes = map[string]compute.QuantType{"nf4": compute.NF4, "fp4": compute.FP4}
 
 // asTrained takes from the run how its base was held, where the command line does not say otherwise.
 func (f *exportFlags) asTrained(cmd *cobra.Command, e *env, format string, c trainer.Config, isRun bool) {
@@ -158,16 +167,7 @@ func (f *exportFlags) load(e *env) (*loaded, error) {
 		return nil, err
 	}
 	l := &loaded{dev: dev, files: files}
-	o := model.LoadOptions{Quant4: f.in4bit, DoubleQuant: f.doubleQuant, KeepDType: f.dtype == "" || f.dtype == files.DType()}
-	switch f.quantType {
-	case "nf4":
-		o.QuantType = compute.NF4
-	case "fp4":
-		o.QuantType = compute.FP4
-	default:
-		l.close()
-		return nil, usage("--quant-type %s: use nf4 or fp4", f.quantType)
-	}
+	o := model.LoadOptions{Quant4: f.in4bit, QuantType: quantTypes[f.quantType], DoubleQuant: f.doubleQuant, KeepDType: f.dtype == "" || f.dtype == files.DType()}
 	bar := newProgress(e.stderr)
 	l.model, err = model.Load(dev, files, o, func(done, total int64) { bar.set("loading", done>>20, total>>20, "MiB") })
 	bar.clear()
@@ -276,7 +276,10 @@ func printExport(e *env, r *export.Report) {
 	fmt.Fprintf(e.stdout, "%s: %d files, %s\n", r.Out, len(r.Files), bytesText(total))
 	fmt.Fprintf(e.stdout, "read back and compared: logits differ by %.2g at most (allowed %.2g) on %d tokens\n", r.MaxLogitDifference, r.Tolerance, r.ProbeTokens)
 	if p := r.Perplexity; p != nil {
-		fmt.Fprintf(e.stdout, "perplexity over %d tokens (%s): %.5g as trained, %.5g merged in %s (%+.2g%%)", p.Tokens, p.Source, p.Live, p.Merged, r.DType, 100*(p.Merged/p.Live-1))
+		fmt.Fprintf(e.stdout, "perplexity over %d tokens (%s): %.5g before, %.5g merged in %s (%+.2g%%)", p.Tokens, p.Source, p.Live, p.Merged, r.DType, 100*(p.Merged/p.Live-1))
+		if p.Trained != nil {
+			fmt.Fprintf(e.stdout, "; %.5g on the base in 4 bits, as trained", *p.Trained)
+		}
 		if p.Requantized != nil {
 			fmt.Fprintf(e.stdout, ", %.5g quantised to 4 bits again (%+.2g%%)", *p.Requantized, 100*(*p.Requantized/p.Live-1))
 		}

@@ -73,6 +73,28 @@ func TestExportOfARun(t *testing.T) {
 	}
 }
 
+// An adapter of a QLoRA run: merged into the unquantised base, the report also says how it did on the base that it was trained
+// on; merged into that base, nothing is lost. How the run quantised is taken from the run.
+func TestExportOfQLoRA(t *testing.T) {
+	dir := t.TempDir()
+	rows := refDir(t, "llama-gqa", "train-lora", "rows.jsonl")
+	c := tiny(t, dir, config{"method": "qlora", "bnb_4bit_quant_type": "fp4", "validation_file": rows, "eval_strategy": "steps", "eval_steps": 2})
+	list := train(t, dir, c.save(t, dir, "run.yaml"))
+	evals := events(list, "eval")
+	measured := evals[len(evals)-1]["perplexity"].(float64)
+	run := filepath.Join(dir, "out")
+	near := func(x any, y float64) bool { f, ok := x.(float64); return ok && f/y > 1-1e-3 && f/y < 1+1e-3 } // batches round differently
+	out := ok(t, "export", "merged", "--adapter", run, "--out", filepath.Join(dir, "plain"), "--json")
+	p := out.object(t)["perplexity"].(map[string]any)
+	if !near(p["trained"], measured) || near(p["live"], measured) || !near(p["merged"], p["live"].(float64)) || !strings.Contains(out.stderr, "--load-in-4bit") {
+		t.Errorf("unquantised: %v, the run measured %v: %s", p, measured, out.stderr)
+	}
+	p = ok(t, "export", "merged", "--adapter", run, "--out", filepath.Join(dir, "4bit"), "--load-in-4bit", "--json").object(t)["perplexity"].(map[string]any)
+	if !near(p["live"], measured) || !near(p["merged"], measured) || p["requantized"] == nil || p["trained"] != nil {
+		t.Errorf("in 4 bits: %v, the run measured %v", p, measured)
+	}
+}
+
 func TestExportRefusals(t *testing.T) {
 	dir := t.TempDir()
 	model, adapter := refDir(t, "llama-gqa"), refDir(t, "llama-gqa", "adapters", "lora-random")
