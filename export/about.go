@@ -81,10 +81,22 @@ func readAdapterFile(path string) (adapterFile, error) {
 	if err != nil {
 		return a, err
 	}
-	if err := json.Unmarshal(data, &a); err != nil {
+	if err := decodeJSON(data, &a); err != nil {
 		return a, fmt.Errorf("%s: %w", path, err)
 	}
 	return a, nil
+}
+
+// decodeJSON leaves out what has another type than usual: those who need it name it.
+func decodeJSON(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		if wrong.Field == "" {
+			return fmt.Errorf("it is a JSON %s, not an object", wrong.Value)
+		}
+		return nil
+	}
+	return err
 }
 
 // The kinds of adapters.
@@ -273,7 +285,7 @@ func readRun(dir string) (*runState, error) {
 		return nil, err
 	}
 	s := &runState{Config: trainer.DefaultConfig()}
-	if err := json.Unmarshal(data, s); err != nil {
+	if err := decodeJSON(data, s); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", path, err)
 	}
 	return s, nil
@@ -295,7 +307,7 @@ func setBaseModel(path, name string) error {
 		return err
 	}
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
+	if err := decodeJSON(data, &fields); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	key := "base_model_name_or_path"

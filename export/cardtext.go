@@ -3,9 +3,12 @@ package export
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"lathe/export/licence"
 	"lathe/trainer"
 )
 
@@ -179,9 +182,24 @@ func (c *card) licence(j *job) {
 	default:
 		c.line("The base's folder does not state a licence. Find out before you pass this on.")
 	}
+	if l.Known && j.demandsCopy() {
+		c.line("\nThe base's folder has no copy of the licence: put one beside this card before you pass this on.")
+	}
 	if l.Conflict != "" {
 		c.line("\nTo be settled: %s.", l.Conflict)
 	}
+}
+
+// demandsCopy tells that the licence wants to travel with the weights, and that there is no file of it to take along.
+func (j *job) demandsCopy() bool {
+	wants := slices.ContainsFunc(j.about.licence.Terms, func(t licence.Term) bool {
+		return t.Kind == licence.Demands && strings.HasPrefix(t.Text, "a copy of")
+	})
+	has := slices.ContainsFunc(carried, func(name string) bool {
+		_, err := os.Stat(filepath.Join(j.temp, name))
+		return err == nil && strings.HasPrefix(name, "LICEN")
+	})
+	return wants && !has
 }
 
 // usage shows how others load the folder.

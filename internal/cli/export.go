@@ -98,6 +98,9 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 	if info, err := os.Stat(f.adapter); err == nil && !info.IsDir() {
 		return nil, usage("--adapter %s is a file: name the folder that holds it", f.adapter)
 	}
+	if fileIn(f.adapter, "config.json") && !fileIn(f.adapter, "adapter_config.json") {
+		return nil, usage("--adapter %s is a whole model, as method full trains them: transformers loads it as it is", f.adapter)
+	}
 	if _, ok := quantTypes[f.quantType]; !ok {
 		return nil, usage("--quant-type %s: use nf4 or fp4", f.quantType)
 	}

@@ -108,6 +108,16 @@ func TestExportRefusals(t *testing.T) {
 	write(t, nobase, "adapter_config.json", `{"peft_type":"LORA","r":8,"base_model_name_or_path":null}`)
 	damaged := t.TempDir()
 	write(t, damaged, "adapter_config.json", `{"peft_type":`)
+	typed := t.TempDir()
+	write(t, typed, "adapter_config.json", `{"peft_type":"LORA","r":"8","base_model_name_or_path":7,"target_modules":["q_proj"]}`)
+	list := t.TempDir()
+	write(t, list, "adapter_config.json", `[]`)
+	state := t.TempDir()
+	write(t, state, "adapter_config.json", string(read(t, adapter, "adapter_config.json")))
+	if err := os.Mkdir(filepath.Join(state, "trainer_state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(state, "trainer_state"), "state.json", "[")
 	full := t.TempDir()
 	write(t, full, "precious", "")
 	for _, test := range []struct {
@@ -123,6 +133,10 @@ func TestExportRefusals(t *testing.T) {
 		{[]string{"export", "peft", "--adapter", adapter, "--model", model, "--out", out, "--dtype", "float16"}, exitUsage, []string{"--dtype", "merged"}},
 		{[]string{"export", "peft", "--adapter", filepath.Join(dir, "none"), "--out", out}, exitUsage, []string{"none", "no such file"}},
 		{[]string{"export", "peft", "--adapter", filepath.Join(adapter, "adapter_config.json"), "--out", out}, exitUsage, []string{"is a file"}},
+		{[]string{"export", "peft", "--adapter", model, "--out", out}, exitUsage, []string{"whole model"}},
+		{[]string{"export", "peft", "--adapter", typed, "--model", model, "--out", out}, exitFailed, []string{"adapter_config.json", "r:"}},
+		{[]string{"export", "peft", "--adapter", list, "--out", out}, exitFailed, []string{"adapter_config.json", "array"}},
+		{[]string{"export", "peft", "--adapter", state, "--model", model, "--out", out}, exitFailed, []string{"state.json", "damaged"}},
 		{[]string{"export", "peft", "--adapter", alien, "--out", out}, exitUsage, []string{"meta-llama/Llama-2-7b-hf", "no folder here", "--model"}},
 		{[]string{"export", "peft", "--adapter", nobase, "--out", out}, exitUsage, []string{"which base", "--model"}},
 		{[]string{"export", "peft", "--adapter", damaged, "--model", model, "--out", out}, exitFailed, []string{"adapter_config.json"}},

@@ -52,7 +52,7 @@ func readRawConfig(dir string) (rawConfig, error) {
 		err = nil // of one key: model.Open names it
 	}
 	if err != nil {
-		return c, fmt.Errorf("read config.json of %s: %w", dir, err)
+		return c, fmt.Errorf("read config.json of %s: %s", dir, jsonFault(err))
 	}
 	return c, nil
 }
@@ -160,7 +160,7 @@ func (in *inspection) missingShards(dir string) {
 		WeightMap map[string]string `json:"weight_map"`
 	}
 	if err := json.Unmarshal(data, &index); err != nil {
-		in.note(levelError, "weights", "%s: %v", safetensors.IndexFile, err)
+		in.note(levelError, "weights", "%s: %s", safetensors.IndexFile, jsonFault(err))
 		return
 	}
 	missing := map[string]bool{}
