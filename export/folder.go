@@ -72,7 +72,7 @@ func checkPlace(out string, sources []string) error {
 	case len(entries) > 0:
 		return refuse("--out %s is not empty: name a new folder, nothing is overwritten", out)
 	}
-	real := resolve(out)
+	place := resolve(out)
 	for _, source := range sources {
 		if source == "" {
 			continue
@@ -81,7 +81,7 @@ func checkPlace(out string, sources []string) error {
 		if err != nil {
 			return err
 		}
-		if dir := resolve(abs); real == dir || strings.HasPrefix(real, dir+string(filepath.Separator)) {
+		if dir := resolve(abs); place == dir || strings.HasPrefix(place, dir+string(filepath.Separator)) {
 			return refuse("--out %s lies in %s, from which the export reads: name a folder outside of it", out, source)
 		}
 	}
@@ -91,8 +91,8 @@ func checkPlace(out string, sources []string) error {
 // resolve follows symbolic links as far as a path exists.
 func resolve(path string) string {
 	for rest := ""; ; {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			return filepath.Join(real, rest)
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			return filepath.Join(target, rest)
 		}
 		parent := filepath.Dir(path)
 		if parent == path {

@@ -203,15 +203,10 @@ const perplexityTokens = 1 << 13
 func (j *job) perplexityOf(m *model.Model, what string) (*Perplexity, error) {
 	p := &Perplexity{Source: j.options.EvalName}
 	if len(j.options.Eval) == 0 {
-		tok, err := j.options.Base.Tokenizer()
-		if err != nil {
+		p.Source, j.options.Eval = "probe text", j.probeSamples()
+		if len(j.options.Eval) == 0 {
 			j.report.Warnings = append(j.report.Warnings, "perplexity was not measured: the base has no tokenizer, and no --eval-file was given")
 			return nil, nil
-		}
-		p.Source = "probe text"
-		for _, text := range probeTexts {
-			ids := inVocab(tok.Encode(text, true), j.live.Config().Vocab)
-			j.options.Eval = append(j.options.Eval, datasets.Sample{Tokens: ids, Labels: ids})
 		}
 	}
 	kept := j.options.Eval[:0:0]
@@ -234,6 +229,19 @@ func (j *job) perplexityOf(m *model.Model, what string) (*Perplexity, error) {
 	var err error
 	p.Live, err = j.perplexity(m, what)
 	return p, err
+}
+
+// probeSamples are the probe texts as rows; none without a tokenizer.
+func (j *job) probeSamples() (rows []datasets.Sample) {
+	tok, err := j.options.Base.Tokenizer()
+	if err != nil {
+		return nil
+	}
+	for _, text := range probeTexts {
+		ids := inVocab(tok.Encode(text, true), j.live.Config().Vocab)
+		rows = append(rows, datasets.Sample{Tokens: ids, Labels: ids})
+	}
+	return rows
 }
 
 // perplexity is exp of the mean of -ln p over the rows' trained tokens.

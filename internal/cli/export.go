@@ -68,41 +68,51 @@ func exportCommand(e *env) *cobra.Command {
 	return cmd
 }
 
-func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Report, error) {
-	write := map[string]func(context.Context, *model.Model, export.Options) (*export.Report, error){
-		export.FormatPEFT: export.PEFT, export.FormatMerged: export.Merged,
-	}[format]
+// exporters are the formats that are there.
+var exporters = map[string]func(context.Context, *model.Model, export.Options) (*export.Report, error){
+	export.FormatPEFT: export.PEFT, export.FormatMerged: export.Merged,
+}
+
+// check refuses what the command line alone shows to be wrong, and reads the size of a shard.
+func (f *exportFlags) check(cmd *cobra.Command, format string) (shard int64, err error) {
 	switch {
 	case format == "gguf":
-		return nil, usage("export gguf: not there yet; `lathe export merged` writes a folder that llama.cpp's convert_hf_to_gguf.py reads")
-	case write == nil:
-		return nil, usage("export %s: unknown format; use peft or merged", format)
+		return 0, usage("export gguf: not there yet; `lathe export merged` writes a folder that llama.cpp's convert_hf_to_gguf.py reads")
+	case exporters[format] == nil:
+		return 0, usage("export %s: unknown format; use peft or merged", format)
 	case f.adapter == "":
-		return nil, usage("which adapter? name its folder with --adapter DIR")
+		return 0, usage("which adapter? name its folder with --adapter DIR")
 	case f.out == "":
-		return nil, usage("where to? name a new folder with --out DIR")
+		return 0, usage("where to? name a new folder with --out DIR")
 	case f.dtype != "" && !slices.Contains([]string{"float32", "bfloat16", "float16"}, f.dtype):
-		return nil, usage("--dtype %s: use float32, bfloat16 or float16", f.dtype)
+		return 0, usage("--dtype %s: use float32, bfloat16 or float16", f.dtype)
 	}
 	if format == export.FormatPEFT {
 		for _, name := range []string{"dtype", "max-shard-size", "eval-file"} {
 			if cmd.Flags().Changed(name) {
-				return nil, usage("--%s is for `lathe export merged`: an adapter is written as it was trained", name)
+				return 0, usage("--%s is for `lathe export merged`: an adapter is written as it was trained", name)
 			}
 		}
 	}
-	shard, err := parseSize(f.shardSize)
-	if err != nil {
-		return nil, usage("--max-shard-size %s: %v", f.shardSize, err)
+	if _, ok := quantTypes[f.quantType]; !ok {
+		return 0, usage("--quant-type %s: use nf4 or fp4", f.quantType)
+	}
+	if shard, err = parseSize(f.shardSize); err != nil {
+		return 0, usage("--max-shard-size %s: %v", f.shardSize, err)
 	}
 	if info, err := os.Stat(f.adapter); err == nil && !info.IsDir() {
-		return nil, usage("--adapter %s is a file: name the folder that holds it", f.adapter)
+		return 0, usage("--adapter %s is a file: name the folder that holds it", f.adapter)
 	}
 	if fileIn(f.adapter, "config.json") && !fileIn(f.adapter, "adapter_config.json") {
-		return nil, usage("--adapter %s is a whole model, as method full trains them: transformers loads it as it is", f.adapter)
+		return 0, usage("--adapter %s is a whole model, as method full trains them: transformers loads it as it is", f.adapter)
 	}
-	if _, ok := quantTypes[f.quantType]; !ok {
-		return nil, usage("--quant-type %s: use nf4 or fp4", f.quantType)
+	return shard, nil
+}
+
+func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Report, error) {
+	shard, err := f.check(cmd, format)
+	if err != nil {
+		return nil, err
 	}
 	config, isRun, err := export.RunConfig(f.adapter)
 	if err != nil {
@@ -135,7 +145,7 @@ func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Re
 	bar := newProgress(e.stderr)
 	defer bar.clear()
 	o.Progress = func(stage string, done, total int64) { bar.set(stage, done, total, "") }
-	return write(cmd.Context(), l.model, o)
+	return exporters[format](cmd.Context(), l.model, o)
 }
 
 // quantTypes are bitsandbytes' code books by their names.

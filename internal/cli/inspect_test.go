@@ -116,7 +116,7 @@ func TestInspectFindsFaults(t *testing.T) {
 		}, "tokenizer", []string{`eos_token "<|gone|>"`, "not in the vocabulary"}},
 		{"tokens beyond the embedding", func(dir string) {
 			edit(t, filepath.Join(dir, "tokenizer_config.json"), object{"added_tokens_decoder": object{"272": object{"content": "<|new|>", "special": true}}})
-		}, "tokenizer", []string{"1 tokens lie beyond the embedding of 272 rows (<|new|>)"}},
+		}, "tokenizer", []string{"the embedding has 272 rows", "(<|new|>)"}},
 		{"no template", func(dir string) {
 			edit(t, filepath.Join(dir, "tokenizer_config.json"), object{"chat_template": nil})
 		}, "template", []string{"info", "rows of messages are refused", "plain text"}},
@@ -193,6 +193,31 @@ func TestInspectTemplateEnd(t *testing.T) {
 	template = object(inspected(t, model)["template_health"].(map[string]any))
 	if template["source"] != "chat_template.jinja" || fmt.Sprint(template["names"]) != "[tool_use]" || template["ends_with"] != "</s>" {
 		t.Errorf("%v", template)
+	}
+}
+
+// A published tokenizer with its published template: Phi-3.5 ends an answer with <|end|>, and generation stops there because
+// its generation_config.json says so.
+func TestInspectPublishedTemplate(t *testing.T) {
+	shared := filepath.Join("..", "..", "..", "shared", "data")
+	tokenizer, err := os.ReadFile(filepath.Join(shared, "tokenizers", "phi3.json"))
+	if err != nil {
+		t.Skipf("skipped: the published tokenizers are not here: %v", err)
+	}
+	model := copyModel(t, "phi3")
+	write(t, model, "tokenizer.json", string(tokenizer))
+	write(t, model, "tokenizer_config.json", `{"bos_token":"<s>","eos_token":"<|endoftext|>","pad_token":"<|endoftext|>"}`)
+	write(t, model, "chat_template.jinja", string(read(t, shared, "chat-templates", "microsoft-Phi-3.5-mini-instruct.jinja")))
+	for eos, stops := range map[string]bool{"[32007, 32001, 32000]": true, "32000": false} {
+		write(t, model, "generation_config.json", `{"eos_token_id":`+eos+`}`)
+		o := inspected(t, model)
+		template := object(o["template_health"].(map[string]any))
+		if template["ends_with"] != "<|end|>" || template["stops"] != stops || template["masked"] != true {
+			t.Errorf("eos_token_id %s: %v", eos, template)
+		}
+		if warned := strings.Contains(o.findings(t, "template"), "<|end|> (32007), at which generation does not stop"); warned == stops {
+			t.Errorf("eos_token_id %s: %s", eos, o.findings(t, "template"))
+		}
 	}
 }
 

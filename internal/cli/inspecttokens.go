@@ -88,7 +88,7 @@ func (in *inspection) readTokenizer(dir string, config rawConfig, load func() (*
 	switch {
 	case len(r.Beyond) > 0:
 		in.Tokenizer = fmt.Sprintf("%d tokens, but the model knows %d: ids beyond it will be refused", r.VocabSize, in.Vocab)
-		in.note(levelWarn, "tokenizer", "%d tokens lie beyond the embedding of %d rows (%s): text that holds them will be refused", len(r.Beyond), in.Vocab, few(r.Beyond, 3))
+		in.note(levelWarn, "tokenizer", "the embedding has %d rows, and the vocabulary goes on beyond it (%s): text that holds such tokens will be refused", in.Vocab, few(r.Beyond, 3))
 	case r.EOS == nil:
 		in.Tokenizer = fmt.Sprintf("%d tokens, no eos token: answers will not learn to end", r.VocabSize)
 	default:
