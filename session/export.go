@@ -55,6 +55,7 @@ func (s *Session) export(v View, c Export) error {
 		for _, w := range report.Warnings {
 			s.post(run.ID, Noted{Level: datasets.LevelWarn, Text: w})
 		}
+		s.post(run.ID, Noted{Level: datasets.LevelInfo, Text: fmt.Sprintf("read back and compared: logits differ by %.2g at most (allowed %.2g)", report.MaxLogitDifference, report.Tolerance)})
 		s.post(run.ID, Exported{Format: c.Format, Path: c.Out})
 	}()
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -106,7 +107,8 @@ func (f *exportFlags) check(cmd *cobra.Command, format string) (shard int64, err
 	if fileIn(f.adapter, "config.json") && !fileIn(f.adapter, "adapter_config.json") {
 		return 0, usage("--adapter %s is a whole model, as method full trains them: transformers loads it as it is", f.adapter)
 	}
-	return shard, nil
+	_, err = os.Stat(filepath.Join(f.adapter, "adapter_config.json"))
+	return shard, err
 }
 
 func (f *exportFlags) run(cmd *cobra.Command, e *env, format string) (*export.Report, error) {

@@ -132,6 +132,7 @@ func TestExportRefusals(t *testing.T) {
 		{[]string{"export", "peft", "--adapter", adapter}, exitUsage, []string{"--out DIR"}},
 		{[]string{"export", "peft", "--adapter", adapter, "--model", model, "--out", out, "--dtype", "float16"}, exitUsage, []string{"--dtype", "merged"}},
 		{[]string{"export", "peft", "--adapter", filepath.Join(dir, "none"), "--out", out}, exitUsage, []string{"none", "no such file"}},
+		{[]string{"export", "peft", "--adapter", filepath.Join(dir, "none"), "--model", model, "--out", out}, exitUsage, []string{"none", "no such file"}},
 		{[]string{"export", "peft", "--adapter", filepath.Join(adapter, "adapter_config.json"), "--out", out}, exitUsage, []string{"is a file"}},
 		{[]string{"export", "peft", "--adapter", model, "--out", out}, exitUsage, []string{"whole model"}},
 		{[]string{"export", "peft", "--adapter", typed, "--model", model, "--out", out}, exitFailed, []string{"adapter_config.json", "r:"}},
