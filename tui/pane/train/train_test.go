@@ -208,3 +208,23 @@ func TestExport(t *testing.T) {
 		}
 	}
 }
+
+// The frame says what is trained, in the field's words, and how much of the model it is.
+func TestMethodInTheFrame(t *testing.T) {
+	for want, change := range map[string]func(*trainer.Config){
+		"QLoRA of llama-60m, 1.9% trained":             func(*trainer.Config) {},
+		"QDoRA of llama-60m, 1.9% trained":             func(c *trainer.Config) { c.LoRA.UseDoRA = true },
+		"rsLoRA of llama-60m, 1.9% trained":            func(c *trainer.Config) { c.Method, c.LoRA.UseRSLoRA = trainer.MethodLoRA, true },
+		"full fine-tuning of llama-60m":                func(c *trainer.Config) { c.Method = trainer.MethodFull },
+		"prefix tuning of llama-60m, 1.9% trained":     func(c *trainer.Config) { c.Method = trainer.MethodPrefix },
+		"Houlsby adapters of llama-60m, 1.9% trained":  func(c *trainer.Config) { c.Method = trainer.MethodAdapter },
+		"Pfeiffer adapters of llama-60m, 1.9% trained": func(c *trainer.Config) { c.Method, c.Adapter.Config = trainer.MethodAdapter, "pfeiffer" },
+	} {
+		p, c := New(), context(synthetic.At(60))
+		change(&c.View.Run.Config)
+		first, _, _ := strings.Cut(ansi.Strip(p.View(80, 21, c)), "\n")
+		if !strings.Contains(first, want+" ─") {
+			t.Errorf("the frame is %q, want %q", first, want)
+		}
+	}
+}

@@ -41,7 +41,10 @@ func (p *Pane) frame(c pane.Context) widget.Frame {
 		return f
 	}
 	f.Title = "Train " + r.Name
-	f.Info = fmt.Sprintf("%s of %s", r.Config.Method, filepath.Base(r.Config.ModelNameOrPath))
+	f.Info = fmt.Sprintf("%s of %s", methodName(r.Config), filepath.Base(r.Config.ModelNameOrPath))
+	if p := r.Plan; p != nil && r.Config.Method != trainer.MethodFull && p.Parameters > 0 {
+		f.Info += fmt.Sprintf(", %.2g%% trained", 100*float64(p.Trainable)/float64(p.Parameters))
+	}
 	if r.State == session.Failed {
 		f.Tone = themes.Bad
 	}
@@ -290,11 +293,37 @@ func drawTable(c pane.Context, w, h int) string {
 }
 
 func method(c trainer.Config) string {
-	text := string(c.Method)
+	text := methodName(c)
 	if c.LoadIn4bit {
 		text += ", base in 4 bits (" + c.QuantType + ")"
 	}
 	return text
+}
+
+// methodName is what the field calls the method of a run.
+func methodName(c trainer.Config) string {
+	switch c.Method {
+	case trainer.MethodFull:
+		return "full fine-tuning"
+	case trainer.MethodPrefix:
+		return "prefix tuning"
+	case trainer.MethodAdapter:
+		if name := c.Adapter.Config; name != "" {
+			return strings.ToUpper(name[:1]) + name[1:] + " adapters"
+		}
+		return "adapters"
+	}
+	name := "LoRA"
+	switch {
+	case c.LoRA.UseDoRA:
+		name = "DoRA"
+	case c.LoRA.UseRSLoRA:
+		name = "rsLoRA"
+	}
+	if c.Method == trainer.MethodQLoRA {
+		name = "Q" + name
+	}
+	return name
 }
 
 func planRows(p trainer.Plan) [][2]string {
