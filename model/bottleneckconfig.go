@@ -15,11 +15,11 @@ import (
 
 // BottleneckConfig is the adapters library's adapter_config.json for bottleneck adapters (its BnConfig, adapters 1.3).
 type BottleneckConfig struct {
-	Name             string // of the adapter, part of its tensors' names; "lathe" when empty
-	Attention        bool   // mh_adapter: behind the attention
-	Output           bool   // output_adapter: behind the MLP
-	ReductionFactor  float64
-	LayerFactors     map[int]float64 // reduction factors of single blocks
+	Name             string          // of the adapter, part of its tensors' names; "lathe" when empty
+	Attention        bool            // mh_adapter: behind the attention
+	Output           bool            // output_adapter: behind the MLP
+	ReductionFactor  float64         // hidden size over the bottleneck's; 0 where every block has one of its own
+	LayerFactors     map[int]float64 // those of single blocks
 	NonLinearity     string          // transformers' name of the activation
 	OriginalLNBefore bool            // the adapter reads the residual sum (and, for Gemma 2 and 3, its norm), not the branch alone
 	LeaveOut         []int           // blocks without adapters
@@ -71,7 +71,11 @@ func (c *BottleneckConfig) check() error {
 	case !slices.Contains([]string{"bert", "mam_adapter", "houlsby"}, c.InitWeights):
 		return fmt.Errorf("init_weights: %q is none of bert, mam_adapter, houlsby", c.InitWeights)
 	}
-	for _, f := range append(slices.Collect(maps.Values(c.LayerFactors)), c.ReductionFactor) {
+	factors := slices.Collect(maps.Values(c.LayerFactors))
+	if c.ReductionFactor != 0 || len(factors) == 0 {
+		factors = append(factors, c.ReductionFactor)
+	}
+	for _, f := range factors {
 		if !(f > 0) || math.IsInf(f, 0) {
 			return fmt.Errorf("reduction_factor: %v is not a number above 0", f)
 		}
@@ -85,6 +89,9 @@ func (c *BottleneckConfig) size(hidden, layer int) (int, error) {
 	if !ok {
 		factor = c.ReductionFactor
 	}
+	if factor == 0 {
+		return 0, fmt.Errorf("reduction_factor: block %d has none of its own, and there is no default", layer)
+	}
 	width := math.Floor(float64(hidden) / factor)
 	if width > maxSize {
 		return 0, fmt.Errorf("reduction_factor: %v makes a bottleneck of %.0f", factor, width)
@@ -97,7 +104,7 @@ var bottleneckNeutral = map[string]string{
 	"residual_before_ln": "true", "adapter_residual_before_ln": "*", "original_ln_after": "true", "init_weights_seed": "*",
 	"inv_adapter_reduction_factor": "*", "factorized_phm_W": "*", "factorized_phm_rule": "*", "hypercomplex_nonlinearity": "*",
 	"learn_phm": "*", "phm_bias": "*", "phm_c_init": "*", "phm_dim": "*", "phm_init_range": "*", "phm_rank": "*", "shared_W_phm": "*",
-	"shared_phm_rule": "*", "stochastic_depth": "0.0", "cross_adapter": "*",
+	"shared_phm_rule": "*", "stochastic_depth": "0", "cross_adapter": "*",
 }
 
 // parseBottleneckConfig reads the adapters library's adapter_config.json.
@@ -147,16 +154,15 @@ func (c *BottleneckConfig) readFactors(o *keys) {
 	for name, f := range decode[map[string]float64](o, "reduction_factor", nil, "a number, or an object of numbers") {
 		layer, err := strconv.Atoi(name)
 		switch {
-		case name == "default":
+		case name == "default" && f > 0:
 			c.ReductionFactor = f
+		case name == "default":
+			o.fail("reduction_factor", fmt.Errorf("%v is not a number above 0", f))
 		case err != nil || layer < 0:
 			o.fail("reduction_factor", fmt.Errorf("%q is neither a block's number nor default", clip([]byte(name))))
 		default:
 			c.LayerFactors[layer] = f
 		}
-	}
-	if c.ReductionFactor == 0 {
-		c.ReductionFactor = math.Inf(1) // no block without a factor of its own: attach refuses one
 	}
 }
 
@@ -168,7 +174,7 @@ func (c BottleneckConfig) JSON() ([]byte, error) {
 		for layer, f := range c.LayerFactors {
 			factors[strconv.Itoa(layer)] = f
 		}
-		if !math.IsInf(c.ReductionFactor, 0) {
+		if c.ReductionFactor != 0 {
 			factors["default"] = c.ReductionFactor
 		}
 		factor = factors

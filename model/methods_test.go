@@ -67,7 +67,9 @@ func moved(t *testing.T, m *Model, c AdapterConfig) *Model {
 		real := map[string]string{"embedding": lastPart(n.embed), "head": n.head, "norm": lastPart(n.finalNorm)}
 		l.ModulesToSave = slices.Clone(l.ModulesToSave)
 		for i, name := range l.ModulesToSave {
-			l.ModulesToSave[i] = real[name]
+			if own, ok := real[name]; ok {
+				l.ModulesToSave[i] = own
+			}
 		}
 		c = l
 	}

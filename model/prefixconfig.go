@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // PrefixConfig is PEFT's adapter_config.json for prefix tuning (Li & Liang 2021).
@@ -97,7 +98,7 @@ func (k *keys) refuseOthers(read []string, neutral map[string]string) {
 }
 
 func isNeutral(want, raw string) bool {
-	return want == "*" || raw == want || slices.Contains([]string{"null", "false", "{}", "[]", `""`}, raw)
+	return want == "*" || want != "" && strings.TrimSuffix(raw, ".0") == want || slices.Contains([]string{"null", "false", "{}", "[]", `""`}, raw)
 }
 
 // JSON is adapter_config.json with the keys that PEFT writes, sorted as it sorts them.
