@@ -28,6 +28,16 @@ func ref(parts ...string) string {
 // open loads a reference model with one of its adapters.
 func open(t *testing.T, dir, adapter string, o model.LoadOptions) (*model.Model, *model.Files) {
 	t.Helper()
+	m, files := openBase(t, dir, o)
+	a, err := model.LoadAdapter(m, adapter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.With(a), files
+}
+
+func openBase(t *testing.T, dir string, o model.LoadOptions) (*model.Model, *model.Files) {
+	t.Helper()
 	dev, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -42,11 +52,7 @@ func open(t *testing.T, dir, adapter string, o model.LoadOptions) (*model.Model,
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := model.LoadAdapter(m, adapter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.With(a), files
+	return m, files
 }
 
 func tensors(t *testing.T, path string) map[string][]float32 {

@@ -2,6 +2,7 @@ package export
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,5 +135,43 @@ func TestMergedUntiesTheHead(t *testing.T) {
 	defer again.Close()
 	if again.Config.TieHead {
 		t.Error("config.json still ties the head to the embedding")
+	}
+}
+
+// Every family, those with fused layers too, and a base in each way of holding it: a LoRA on all linear layers goes out and
+// comes back, alone and merged.
+func TestEveryFamily(t *testing.T) {
+	for _, name := range []string{
+		"mistral-window", "gemma", "gemma2", "gemma3", "gpt-neox", "gpt-neox-seq", "falcon-7b", "falcon-40b", "falcon-rw", "qwen2", "qwen3",
+		"phi3", "starcoder2", "llama-dynamic-rope", "llama-yarn-rope", "llama3-rope", "llama-gqa-sharded", "llama-gqa-v4", "llama-gqa-fp4",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, files := openBase(t, ref(name), model.LoadOptions{})
+			a, err := model.NewAdapter(m, model.LoRAConfig{R: 4, Alpha: 8, TargetModules: model.TargetModules{Regex: model.AllLinear}}, 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			view := m.With(a)
+			random := rand.New(rand.NewPCG(6, 7))
+			for _, p := range view.Trainable() { // as if it had been trained
+				values := compute.Download[float32](m.Device(), p.Value)
+				for i := range values {
+					values[i] += 0.05 * float32(random.NormFloat64())
+				}
+				compute.Upload(m.Device(), p.Value, values)
+			}
+			r, err := PEFT(t.Context(), view, Options{Out: filepath.Join(t.TempDir(), "out"), Base: files})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.MaxLogitDifference != 0 {
+				t.Errorf("peft: %+v", r)
+			}
+			r, err = Merged(t.Context(), view, Options{Out: filepath.Join(t.TempDir(), "out"), Base: files})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s merged: logits up to %.3g differ by %.2g, allowed %.2g", r.DType, r.MaxLogit, r.MaxLogitDifference, r.Tolerance)
+		})
 	}
 }
