@@ -63,7 +63,7 @@ func exportCommand(e *env) *cobra.Command {
 	cmd.Flags().StringVar(&f.dtype, "dtype", "", "merged: float32, bfloat16 or float16 (default: as the base stores each tensor)")
 	cmd.Flags().StringVar(&f.shardSize, "max-shard-size", "5GB", "merged: size of a file of weights, such as 500MB or 2GiB")
 	cmd.Flags().BoolVar(&f.in4bit, "load-in-4bit", false, "merge into the 4-bit weights that QLoRA trained on, dequantised")
-	cmd.Flags().StringVar(&f.quantType, "quant-type", "nf4", "with --load-in-4bit: nf4 or fp4 (default: as the run had it)")
+	cmd.Flags().StringVar(&f.quantType, "bnb-4bit-quant-type", "nf4", "with --load-in-4bit: nf4 or fp4 (default: as the run had it)")
 	cmd.Flags().BoolVar(&f.doubleQuant, "double-quant", true, "with --load-in-4bit: the scales are quantised too (default: as the run had it)")
 	cmd.Flags().StringVar(&f.evalFile, "eval-file", "", "merged: rows to measure perplexity on (default: the run's validation_file, else a fixed text)")
 	return cmd
@@ -96,7 +96,7 @@ func (f *exportFlags) check(cmd *cobra.Command, format string) (shard int64, err
 		}
 	}
 	if _, ok := quantTypes[f.quantType]; !ok {
-		return 0, usage("--quant-type %s: use nf4 or fp4", f.quantType)
+		return 0, usage("--bnb-4bit-quant-type %s: use nf4 or fp4", f.quantType)
 	}
 	if shard, err = parseSize(f.shardSize); err != nil {
 		return 0, usage("--max-shard-size %s: %v", f.shardSize, err)
@@ -158,7 +158,7 @@ func (f *exportFlags) asTrained(cmd *cobra.Command, e *env, format string, c tra
 	if !isRun {
 		return
 	}
-	if !cmd.Flags().Changed("quant-type") {
+	if !cmd.Flags().Changed("bnb-4bit-quant-type") {
 		f.quantType = c.QuantType
 	}
 	if !cmd.Flags().Changed("double-quant") {

@@ -68,7 +68,7 @@ func TestExportOfARun(t *testing.T) {
 			exported(t, ok(t, "export", "peft", "--adapter", out, "--out", again, "--json"), again)
 		}
 	}
-	if page := ok(t, "export", "merged", "--adapter", run, "--out", filepath.Join(dir, "4bit"), "--load-in-4bit", "--quant-type", "nf4").stdout; !strings.Contains(page, "4 bits again") || !strings.Contains(page, "read back and compared") {
+	if page := ok(t, "export", "merged", "--adapter", run, "--out", filepath.Join(dir, "4bit"), "--load-in-4bit", "--bnb-4bit-quant-type", "nf4").stdout; !strings.Contains(page, "4 bits again") || !strings.Contains(page, "read back and compared") {
 		t.Errorf("%s", page)
 	}
 }
@@ -147,7 +147,7 @@ func TestExportRefusals(t *testing.T) {
 		{args("--dtype", "int4"), exitUsage, []string{"int4", "bfloat16"}},
 		{args("--max-shard-size", "5 parsecs"), exitUsage, []string{"5 parsecs", "500MB"}},
 		{args("--max-shard-size", "0"), exitUsage, []string{"out of range"}},
-		{args("--load-in-4bit", "--quant-type", "int4"), exitUsage, []string{"int4", "nf4 or fp4"}},
+		{args("--load-in-4bit", "--bnb-4bit-quant-type", "int4"), exitUsage, []string{"int4", "nf4 or fp4"}},
 		{args("--eval-file", filepath.Join(dir, "none.jsonl")), exitUsage, []string{"none.jsonl", "no such file"}},
 		{args("--eval-file", write(t, t.TempDir(), "rows.jsonl", "{\"prompt\":\n")), exitFailed, []string{"--eval-file", "rows.jsonl:1"}},
 	} {
