@@ -41,9 +41,19 @@ func loadAdapter(b *base, dir string) (*Adapter, error) {
 	}
 	if err := a.read(filepath.Join(dir, a.method.weightsFile()), false); err != nil {
 		a.Free()
-		return nil, err
+		return nil, pickled(dir, err)
 	}
 	return a, nil
+}
+
+// pickled says what to do about weights that only pickle holds.
+func pickled(dir string, err error) error {
+	for _, name := range []string{"adapter_model.bin", "pytorch_adapter.bin"} {
+		if _, found := os.Stat(filepath.Join(dir, name)); errors.Is(err, fs.ErrNotExist) && found == nil {
+			return fmt.Errorf("%w: %s is pickle, which can run code and is not read; save the adapter again as safetensors (PEFT: safe_serialization=True, adapters: use_safetensors=True)", err, name)
+		}
+	}
+	return err
 }
 
 // ResumeAdapter reads the adapter of a checkpoint: dir is what Save wrote, state the file that SaveState wrote, if it wrote one.

@@ -116,6 +116,11 @@ func TestDamagedMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, BottleneckWeightsFile},
+		{"pickle", Houlsby(), func(t *testing.T, dir string) {
+			if err := os.Rename(filepath.Join(dir, BottleneckWeightsFile), filepath.Join(dir, "pytorch_adapter.bin")); err != nil {
+				t.Fatal(err)
+			}
+		}, "pytorch_adapter.bin is pickle|use_safetensors=True"},
 	} {
 		dir := savedOn(t, m, c.method)
 		c.damage(t, dir)

@@ -64,10 +64,10 @@ func moved(t *testing.T, m *Model, c AdapterConfig) *Model {
 	t.Helper()
 	if l, ok := c.(LoRAConfig); ok {
 		n := familyNamed(m.cfg.Family).names
-		real := map[string]string{"embedding": lastPart(n.embed), "head": n.head, "norm": lastPart(n.finalNorm)}
+		names := map[string]string{"embedding": lastPart(n.embed), "head": n.head, "norm": lastPart(n.finalNorm)}
 		l.ModulesToSave = slices.Clone(l.ModulesToSave)
 		for i, name := range l.ModulesToSave {
-			if own, ok := real[name]; ok {
+			if own, ok := names[name]; ok {
 				l.ModulesToSave[i] = own
 			}
 		}
