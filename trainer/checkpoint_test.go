@@ -280,3 +280,17 @@ func FuzzCheckpointFiles(f *testing.F) {
 		}
 	})
 }
+
+// A kill between two renames of the final state leaves names that are links to one file: promoting again takes them away.
+func TestPromoteTwiceLeavesNothingOver(t *testing.T) {
+	c := tinyConfig(t)
+	c.MaxSteps, c.SaveStrategy, c.SaveSteps = 2, StrategySteps, 2
+	train(t, c, Options{})
+	if err := promote(checkpointPath(c.OutputDir, 2), c.OutputDir); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(c.OutputDir, ".*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v is left over (%v)", left, err)
+	}
+}

@@ -49,6 +49,9 @@ func TestKillWhileSaving(t *testing.T) {
 		}
 		v.check(t)
 	}
+	if t.Failed() {
+		return
+	}
 	t.Logf("%d kills over %d methods: %d left a checkpoint to go on from, the others came before the first save; every run ended with the bits of an undisturbed one",
 		kills, len(victims), resumes)
 }

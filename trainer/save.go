@@ -323,7 +323,7 @@ func promote(checkpoint, dir string) error {
 		if name, ok := strings.CutPrefix(f.Name, stateDir+"/"); ok {
 			err = linkOrCopy(from, filepath.Join(temp, name))
 		} else if err = linkOrCopy(from, filepath.Join(dir, tempPrefix+f.Name)); err == nil {
-			err = os.Rename(filepath.Join(dir, tempPrefix+f.Name), filepath.Join(dir, f.Name))
+			err = renameOver(filepath.Join(dir, tempPrefix+f.Name), filepath.Join(dir, f.Name))
 		}
 		if err != nil {
 			return fmt.Errorf("write final state: %w", err)
@@ -333,6 +333,15 @@ func promote(checkpoint, dir string) error {
 		return fmt.Errorf("write final state: %w", err)
 	}
 	return nil
+}
+
+// renameOver renames a file. Where both names are links to one file, as after a kill between two of these, POSIX leaves both:
+// the first one then has to go by itself.
+func renameOver(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return ignoreMissing(os.Remove(from))
 }
 
 // linkOrCopy gives a file a second name, or copies it where the file system has no links.
