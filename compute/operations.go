@@ -311,7 +311,11 @@ type AdamW8Tensor struct {
 	WeightDecay      float64
 }
 
-// AdamW8 is one step of bitsandbytes' blockwise 8-bit AdamW (Dettmers et al. 2022), in its order of operations.
+// AdamW8 is one step of bitsandbytes' blockwise 8-bit AdamW (Dettmers et al. 2022), in the order of operations of its CPU
+// backend: moments decoded, m, v updated, p -= lr·wd·p, p -= lr/(1-β1ᵗ) · m / (√v/√(1-β2ᵗ) + eps), moments coded again by
+// its table of 65536 points (CUDA's kernel searches the nearest code itself and keeps m's sign). Moments of zero bytes and
+// zero scales are the start. Whoever calls decides what is kept in 8 bits: bitsandbytes gives tensors of fewer than 4096
+// elements (min_8bit_size) to AdamW instead.
 type AdamW8 struct {
 	Tensors               []AdamW8Tensor
 	Signed, Unsigned      Buffer // F32 [256], ascending: the dynamic maps of the first and of the second moments

@@ -49,7 +49,7 @@ func Digest(t *testing.T, d compute.Device) map[string]uint64 {
 	d.AttentionBackward(compute.AttentionBackward{AttentionShape: shape, DQ: dx, DK: dk, DV: dv, DOut: X, Out: y, LSE: lse, Q: DY, K: K, V: V})
 	note("AttentionBackward", dx, dk, dv)
 
-	for _, kind := range []string{"float32", "nf4 double"} {
+	for _, kind := range []string{"float32", "nf4 double", "fp4"} {
 		w, _ := b.weight(kind, c, c)
 		low := &compute.LowRank{R: rank, U: b.put(b.normal(n * rank)), V: b.put(b.normal(c * rank)), Scale: 2}
 		d.Linear(compute.Linear{Y: y, X: X, N: n, W: w, Bias: W, LowRank: low})

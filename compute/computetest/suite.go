@@ -66,10 +66,11 @@ func Run(t *testing.T, open func(t *testing.T) compute.Device, tol Tolerances) {
 		{"ScaleColumns", columnScales},
 		{"RowNorm", rowNorms},
 		{"Linear", linears},
-		{"NF4", quantised},
+		{"Quantize4", quantised},
 		{"Attention", attentions},
 		{"CrossEntropy", crossEntropies},
 		{"AdamW", adamWs},
+		{"AdamW8", adamW8s},
 		{"Norms", norms},
 		{"Determinism", repeats},
 	} {

@@ -196,3 +196,82 @@ func norms(b *bench) {
 		b.Errorf("norm of NaN and infinity is %v", got)
 	}
 }
+
+// adamW8s: two steps over tensors of several sizes; parameters follow the float64 formula over the decoded moments, codes are
+// as near as the next one allows, and a block of zeros stays zero.
+func adamW8s(b *bench) {
+	signed, unsigned := compute.DynamicMap(), compute.DynamicMapUnsigned()
+	args := compute.AdamW8{
+		Signed: b.put(doubles(signed[:])), Unsigned: b.put(doubles(unsigned[:])),
+		LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, GradScale: 0.5,
+	}
+	sizes := []int{1, 255, 257, 40000}
+	params := make([][]float64, len(sizes))
+	for i, n := range sizes {
+		params[i] = b.normal(n)
+		blocks := (n + compute.AdamW8Block - 1) / compute.AdamW8Block
+		args.Tensors = append(args.Tensors, compute.AdamW8Tensor{
+			Param: b.put(params[i]), Grad: b.zeros(n), M: b.alloc(compute.U8, n), V: b.alloc(compute.U8, n),
+			MAbsmax: b.zeros(blocks), VAbsmax: b.zeros(blocks), WeightDecay: []float64{0, 0.1}[i%2],
+		})
+	}
+	for args.Step = 1; args.Step <= 2; args.Step++ {
+		c1, c2 := 1-math.Pow(args.Beta1, float64(args.Step)), math.Sqrt(1-math.Pow(args.Beta2, float64(args.Step)))
+		type moments struct{ m, v []float64 }
+		want := make([]moments, len(sizes))
+		for i, t := range args.Tensors {
+			g := b.normal(sizes[i])
+			clear(g[min(256, len(g)):min(512, len(g))])
+			compute.Upload(b.Device, t.Grad, singles(g))
+			want[i] = moments{b.decoded(t.M, t.MAbsmax, signed), b.decoded(t.V, t.VAbsmax, unsigned)}
+			for j := range g {
+				x := g[j] * float64(args.GradScale)
+				m, v := &want[i].m[j], &want[i].v[j]
+				*m, *v = args.Beta1**m+(1-args.Beta1)*x, args.Beta2**v+(1-args.Beta2)*x*x
+				params[i][j] = params[i][j]*(1-args.LR*t.WeightDecay) - args.LR/c1**m/(math.Sqrt(*v)/c2+args.Eps)
+			}
+		}
+		b.AdamW8(args)
+		for i, t := range args.Tensors {
+			name := func(s string) string { return fmt.Sprintf("step %d, %d elements, %s", args.Step, sizes[i], s) }
+			b.close(name("param"), t.Param, params[i], b.tol.Elementwise)
+			params[i] = b.get(t.Param)
+			// neighbours of the maps lie at most 0.0141 (0.9/64) and 0.0071 (0.9/128) of the block's scale apart
+			b.coded(name("m"), want[i].m, b.decoded(t.M, t.MAbsmax, signed), 0.0141/2)
+			b.coded(name("v"), want[i].v, b.decoded(t.V, t.VAbsmax, unsigned), 0.0071/2)
+		}
+	}
+	args.Step = 0
+	b.AdamW8(args)
+	if b.Sync() == nil {
+		b.Error("step 0 was taken")
+	}
+}
+
+// decoded are the numbers that codes and scales of 8-bit moments stand for.
+func (b *bench) decoded(codes, absmax compute.Buffer, values [256]float32) []float64 {
+	c, s := compute.Download[uint8](b.Device, codes), compute.Download[float32](b.Device, absmax)
+	x := make([]float64, len(c))
+	for i := range x {
+		x[i] = float64(values[c[i]] * s[i/compute.AdamW8Block])
+	}
+	return x
+}
+
+// coded compares with what was coded in blocks: half a gap of the map, times the block's largest number, is the most that
+// rounding may take away (1e-4 is for the table that finds codes).
+func (b *bench) coded(name string, want, got []float64, half float64) {
+	b.Helper()
+	for at := 0; at < len(want); at += compute.AdamW8Block {
+		end, top := min(at+compute.AdamW8Block, len(want)), 0.0
+		for _, v := range want[at:end] {
+			top = max(top, math.Abs(v))
+		}
+		for i := at; i < end; i++ {
+			if !(math.Abs(got[i]-want[i]) <= (half+1e-4)*top) {
+				b.Errorf("%s[%d] is %v after coding, was %v (largest of its block %v)", name, i, got[i], want[i], top)
+				return
+			}
+		}
+	}
+}

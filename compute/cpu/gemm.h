@@ -1,4 +1,4 @@
-// Matrix products: float32 sums over float32, bfloat16, float16 or NF4 operands.
+// Matrix products: float32 sums over float32, bfloat16, float16 or 4-bit operands.
 #ifndef LATHE_GEMM_H
 #define LATHE_GEMM_H
 
@@ -7,22 +7,23 @@
 
 #include "dtype.h"
 
-// lathe_nf4 holds the scales of an NF4 matrix: element e of the flattened matrix belongs to block e/block. Either absmax is set,
+// lathe_quant4 holds the scales of a 4-bit matrix: element e of the flattened matrix belongs to block e/block. Either absmax is set,
 // or the other four: absmax[b] = map[codes[b]]·nested[b/256] + *offset.
 typedef struct {
-    int block; // a multiple of 64
+    const float *code; // [16], the code book
+    int block;         // a power of two from 32 on
     const float *absmax;
     const uint8_t *codes;
     const float *nested, *map, *offset;
-} lathe_nf4;
+} lathe_quant4;
 
-// lathe_matrix is an operand: element (i,j) is data[i·rs + j·cs], counted in elements; one of the strides is 1 (for NF4 the
+// lathe_matrix is an operand: element (i,j) is data[i·rs + j·cs], counted in elements; one of the strides is 1 (for 4 bits the
 // other one is the row length of the weight as it is stored, without gaps).
 typedef struct {
     const void *data;
-    int type; // LATHE_F32, LATHE_BF16, LATHE_F16 or LATHE_NF4
+    int type; // LATHE_F32, LATHE_BF16, LATHE_F16 or LATHE_QUANT4
     int64_t rs, cs;
-    lathe_nf4 nf4; // for LATHE_NF4
+    lathe_quant4 quant; // for LATHE_QUANT4
 } lathe_matrix;
 
 // lathe_gemm_args is C = alpha·A·B + ext·U·V [+ bias] [+ C].

@@ -36,18 +36,21 @@ INLINE vec v_load_bf16(const uint16_t *p) {
 }
 INLINE vec v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 
-// nf4_lookup picks by bits 0-2 from both halves of the code book and by bit 3 between the two.
-INLINE vec nf4_lookup(__m256i index) {
-    vec low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(lathe_nf4_code), index);
-    vec high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(lathe_nf4_code + 8), index);
+// quant4_lookup picks by bits 0-2 from both halves of the code book and by bit 3 between the two.
+typedef struct {
+    vec low, high;
+} codebook;
+INLINE codebook v_codebook(const float code[16]) { return (codebook){_mm256_loadu_ps(code), _mm256_loadu_ps(code + 8)}; }
+INLINE vec quant4_lookup(codebook code, __m256i index) {
+    vec low = _mm256_permutevar8x32_ps(code.low, index), high = _mm256_permutevar8x32_ps(code.high, index);
     return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
 }
 
-// v_nf4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
-INLINE void v_nf4(const uint8_t *p, vec *even, vec *odd) {
+// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
+INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
     __m256i pairs = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
-    *odd = nf4_lookup(pairs);
-    *even = nf4_lookup(_mm256_srli_epi32(pairs, 4));
+    *odd = quant4_lookup(code, pairs);
+    *even = quant4_lookup(code, _mm256_srli_epi32(pairs, 4));
 }
 
 // v_interleave returns a0 b0 a1 b1 … in two vectors.

@@ -29,10 +29,11 @@ INLINE vec v_load_bf16(const uint16_t *p) {
 }
 INLINE vec v_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 
-// v_nf4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones. The permutation uses only the
+// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones. The permutation uses only the
 // low four bits of an index.
-INLINE void v_nf4(const uint8_t *p, vec *even, vec *odd) {
-    vec code = _mm512_loadu_ps(lathe_nf4_code);
+typedef vec codebook;
+INLINE codebook v_codebook(const float code[16]) { return _mm512_loadu_ps(code); }
+INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
     __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
     *odd = _mm512_permutexvar_ps(pairs, code);
     *even = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), code);

@@ -6,12 +6,12 @@
 TARGET static void convert_run(float *dst, const lathe_matrix *m, int64_t e, int64_t n);
 INLINE vec load_row(const void *p, int64_t i, int type);
 
-// nf4_aligned says whether every row of an NF4 operand starts a block and a byte. Others are widened a piece at a time.
-static inline int nf4_aligned(const lathe_matrix *b, int64_t k) {
-    return b->type == LATHE_NF4 && k % b->nf4.block == 0 && b->cs == k;
+// quant4_aligned says whether every row of a 4-bit operand starts a block and a byte. Others are widened a piece at a time.
+static inline int quant4_aligned(const lathe_matrix *b, int64_t k) {
+    return b->type == LATHE_QUANT4 && k % b->quant.block == 0 && b->cs == k;
 }
 
-// gemv_x lays x out for dot_rows: zeros up to whole vectors; for NF4 the even elements of each 2·VLEN before the odd ones,
+// gemv_x lays x out for dot_rows: zeros up to whole vectors; for 4 bits the even elements of each 2·VLEN before the odd ones,
 // because that is how they come out of the code book.
 TARGET static void gemv_x(float *dst, const lathe_matrix *a, int64_t m, int64_t k, const lathe_matrix *b, float scale) {
     const int64_t stride = gemv_stride(k);
@@ -24,7 +24,7 @@ TARGET static void gemv_x(float *dst, const lathe_matrix *a, int64_t m, int64_t 
         for (int64_t j = 0; j < k; j++)
             dst[j] *= scale;
         memset(dst + k, 0, (size_t)(stride - k) * sizeof *dst);
-        if (!nf4_aligned(b, k))
+        if (!quant4_aligned(b, k))
             continue;
         for (int64_t j = 0; j < k; j += 2 * VLEN) {
             float pairs[2 * VLEN];
@@ -37,11 +37,12 @@ TARGET static void gemv_x(float *dst, const lathe_matrix *a, int64_t m, int64_t 
     }
 }
 
-// dot_nf4 adds rows n … n+rows of an aligned NF4 operand times x. For one row of x the block's scale is applied to the sum of
+// dot_quant4 adds rows n … n+rows of an aligned 4-bit operand times x. For one row of x the block's scale is applied to the sum of
 // its products, for more to the weights.
-INLINE void dot_nf4(vec acc[][GEMV_MAX_M], int rows, int ms, const lathe_matrix *b, int64_t n, const float *x, int64_t k) {
-    const int64_t stride = gemv_stride(k), block = b->nf4.block;
+INLINE void dot_quant4(vec acc[][GEMV_MAX_M], int rows, int ms, const lathe_matrix *b, int64_t n, const float *x, int64_t k) {
+    const int64_t stride = gemv_stride(k), block = b->quant.block;
     const int shift = __builtin_ctzll((unsigned long long)block);
+    const codebook book = v_codebook(b->quant.code);
     for (int64_t j = 0; j < k; j += block) {
         const uint8_t *w[4];
         vec scale[4], sum[4];
@@ -49,7 +50,7 @@ INLINE void dot_nf4(vec acc[][GEMV_MAX_M], int rows, int ms, const lathe_matrix 
         for (int i = 0; i < rows; i++) {
             const int64_t e = (n + i) * k + j;
             w[i] = (const uint8_t *)b->data + e / 2;
-            scale[i] = v_set1(nf4_scale(&b->nf4, e >> shift));
+            scale[i] = v_set1(quant4_scale(&b->quant, e >> shift));
             sum[i] = v_zero();
             __builtin_prefetch(w[i] + rows * k / 2, 0, 2); // the same place of the next rows
         }
@@ -57,7 +58,7 @@ INLINE void dot_nf4(vec acc[][GEMV_MAX_M], int rows, int ms, const lathe_matrix 
             vec even[4], odd[4];
 #pragma GCC unroll 4
             for (int i = 0; i < rows; i++) {
-                v_nf4(w[i] + l / 2, &even[i], &odd[i]);
+                v_quant4(w[i] + l / 2, book, &even[i], &odd[i]);
                 if (ms > 1) {
                     even[i] = v_mul(even[i], scale[i]);
                     odd[i] = v_mul(odd[i], scale[i]);
@@ -110,7 +111,7 @@ INLINE void dot_run(vec acc[][GEMV_MAX_M], int rows, int ms, const void *w, int6
     }
 }
 
-// dot_widened is for NF4 rows that start within a block or a byte.
+// dot_widened is for 4-bit rows that start within a block or a byte.
 INLINE void dot_widened(vec acc[][GEMV_MAX_M], int ms, const lathe_matrix *b, int64_t n, const float *x, int64_t k) {
     float piece[1024];
     for (int64_t j = 0; j < k; j += 1024) {
@@ -128,11 +129,11 @@ INLINE void gemv_rows(const lathe_gemm_args *g, const float *x, const float *u, 
 #pragma GCC unroll 8
         for (int m = 0; m < ms; m++)
             acc[i][m] = v_zero();
-    if (type != LATHE_NF4)
+    if (type != LATHE_QUANT4)
         dot_run(acc, rows, ms, (const char *)g->b.data + n * g->b.cs * (type == LATHE_F32 ? 4 : 2), g->b.cs, x,
                 gemv_stride(g->k), g->k, type);
-    else if (nf4_aligned(&g->b, g->k))
-        dot_nf4(acc, rows, ms, &g->b, n, x, g->k);
+    else if (quant4_aligned(&g->b, g->k))
+        dot_quant4(acc, rows, ms, &g->b, n, x, g->k);
     else
         for (int i = 0; i < rows; i++)
             dot_widened(acc + i, ms, &g->b, n + i, x, g->k);
@@ -171,7 +172,7 @@ INLINE void gemv_rows(const lathe_gemm_args *g, const float *x, const float *u, 
 DEFINE_GEMVS(f32, LATHE_F32)
 DEFINE_GEMVS(bf16, LATHE_BF16)
 DEFINE_GEMVS(f16, LATHE_F16)
-DEFINE_GEMVS(nf4, LATHE_NF4)
+DEFINE_GEMVS(quant4, LATHE_QUANT4)
 
 #define NAME_GEMVS(NAME)                                                                                                     \
     { gemv_##NAME##_1, gemv_##NAME##_2, gemv_##NAME##_3, gemv_##NAME##_4, gemv_##NAME##_5, gemv_##NAME##_6, gemv_##NAME##_7, gemv_##NAME##_8 }
@@ -181,7 +182,7 @@ static void gemv(const lathe_gemm_args *g, const float *x, const float *u, int64
         [LATHE_F32] = NAME_GEMVS(f32),
         [LATHE_BF16] = NAME_GEMVS(bf16),
         [LATHE_F16] = NAME_GEMVS(f16),
-        [LATHE_NF4] = NAME_GEMVS(nf4),
+        [LATHE_QUANT4] = NAME_GEMVS(quant4),
     };
     gemvs[g->b.type][g->m - 1](g, x, u, n0, n1);
 }

@@ -5,7 +5,7 @@
 
 enum {
     NR = 2 * VLEN,
-    GEMM_STRIP = 256, // depth that is widened at a time: whole blocks of NF4
+    GEMM_STRIP = 256, // depth that is widened at a time: whole blocks of 4-bit weights
 };
 
 // load_row widens VLEN elements of type from p on.
@@ -17,27 +17,28 @@ INLINE vec load_row(const void *p, int64_t i, int type) {
     return v_load((const float *)p + i);
 }
 
-// nf4_run dequantises n elements from element e on. The bulk goes 2·VLEN at a time within one block of scale.
-TARGET static void nf4_run(float *dst, const lathe_matrix *m, int64_t e, int64_t n) {
+// quant4_run dequantises n elements from element e on. The bulk goes 2·VLEN at a time within one block of scale.
+TARGET static void quant4_run(float *dst, const lathe_matrix *m, int64_t e, int64_t n) {
     const uint8_t *data = m->data;
-    const int shift = __builtin_ctz((unsigned)m->nf4.block);
+    const int shift = __builtin_ctz((unsigned)m->quant.block);
+    const codebook book = v_codebook(m->quant.code);
     while (n > 0) {
-        int64_t left = m->nf4.block - (e & (m->nf4.block - 1));
+        int64_t left = m->quant.block - (e & (m->quant.block - 1));
         if (left > n)
             left = n;
-        const float scale = nf4_scale(&m->nf4, e >> shift);
+        const float scale = quant4_scale(&m->quant, e >> shift);
         const vec s = v_set1(scale);
         n -= left;
         if ((e & 1) == 0)
             for (; left >= 2 * VLEN; left -= 2 * VLEN, e += 2 * VLEN, dst += 2 * VLEN) {
                 vec even, odd, lo, hi;
-                v_nf4(data + (e >> 1), &even, &odd);
+                v_quant4(data + (e >> 1), book, &even, &odd);
                 v_interleave(even, odd, &lo, &hi);
                 v_store(dst, v_mul(lo, s));
                 v_store(dst + VLEN, v_mul(hi, s));
             }
         for (; left > 0; left--, e++)
-            *dst++ = lathe_nf4_code[(e & 1) ? data[e >> 1] & 15 : data[e >> 1] >> 4] * scale;
+            *dst++ = m->quant.code[(e & 1) ? data[e >> 1] & 15 : data[e >> 1] >> 4] * scale;
     }
 }
 
@@ -54,8 +55,8 @@ INLINE void half_run(float *dst, const uint16_t *src, int64_t n, int type) {
 
 // convert_run widens n elements, contiguous from element e on.
 TARGET static void convert_run(float *dst, const lathe_matrix *m, int64_t e, int64_t n) {
-    if (m->type == LATHE_NF4)
-        nf4_run(dst, m, e, n);
+    if (m->type == LATHE_QUANT4)
+        quant4_run(dst, m, e, n);
     else if (m->type == LATHE_BF16)
         half_run(dst, (const uint16_t *)m->data + e, n, LATHE_BF16);
     else if (m->type == LATHE_F16)

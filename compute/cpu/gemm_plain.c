@@ -59,10 +59,12 @@ INLINE vec v_load_f16(const uint16_t *p) {
     return EACH(HALF);
 }
 
-// v_nf4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
-INLINE void v_nf4(const uint8_t *p, vec *even, vec *odd) {
-#define HIGH(i) lathe_nf4_code[p[i] >> 4]
-#define LOW(i) lathe_nf4_code[p[i] & 15]
+// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
+typedef const float *codebook;
+INLINE codebook v_codebook(const float code[16]) { return code; }
+INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
+#define HIGH(i) code[p[i] >> 4]
+#define LOW(i) code[p[i] & 15]
     *even = EACH(HIGH);
     *odd = EACH(LOW);
 }

@@ -50,16 +50,13 @@ const gemm_kernels *gemm_kernels_in_use(void);
 // gemv_stride is the row stride of vectors of k elements, whole vectors of any tier.
 static inline int64_t gemv_stride(int64_t k) { return (k + 63) / 64 * 64; }
 
-// nf4_scale is the scale of a block.
-static inline float nf4_scale(const lathe_nf4 *q, int64_t block) {
+// quant4_scale is the scale of a block.
+static inline float quant4_scale(const lathe_quant4 *q, int64_t block) {
     if (q->absmax)
         return q->absmax[block];
     // bitsandbytes rounds the product before it adds the offset: no fused multiply-add here (-ffp-contract=off).
     float scale = q->map[q->codes[block]] * q->nested[block >> 8];
     return scale + *q->offset;
 }
-
-// lathe_nf4_code is the code book, in ascending order.
-extern const float lathe_nf4_code[16];
 
 #endif

@@ -14,6 +14,8 @@
 #include "kernel_attention_backward.h"
 #include "kernel_columns.h"  // columns copied and scaled
 #include "kernel_row_norm.h" // lengths of adapted weights' rows
+#include "kernel_quant4.h"   // 4-bit codes
+#include "kernel_adamw8.h"   // AdamW with 8-bit moments
 #include "kernel_cross_entropy.h"
 
 const lathe_kernels KERNELS = {

@@ -6,6 +6,7 @@
 
 #include "dtype.h"
 #include "gemm.h"
+#include "quant4.h"
 
 // Activations, in the order of compute.Act.
 enum { LATHE_SILU = 0, LATHE_GELU = 1, LATHE_GELU_TANH = 2, LATHE_RELU = 3, LATHE_TANH = 4, LATHE_LEAKY_RELU = 5 };
@@ -173,6 +174,16 @@ typedef struct {
     float scale;
 } lathe_row_norm_args;
 
+// Writes the codes (two a byte, the even element in the high nibble) and the absmax of each block of n elements of src.
+typedef struct {
+    uint8_t *data;    // [⌈n/2⌉]
+    float *absmax;    // [⌈n/block⌉]
+    lathe_matrix src; // F32, BF16 or F16 without gaps
+    int64_t n;
+    int block; // a power of two from 32 to 4096
+    const lathe_code_book *book;
+} lathe_quantize4_args;
+
 // Turns rows of logits [n,v] into log-probabilities of the labels and, where grad is set, into gradients in place.
 typedef struct {
     float *logits;         // [n,v]
@@ -198,6 +209,29 @@ typedef struct {
     float step_size, sqrt_correction2, eps;        // lr/(1-β1ᵗ), √(1-β2ᵗ)
     float grad_scale;
 } lathe_adamw_args;
+
+// 8-bit moments: elements that share a scale, and entries of the table that finds a code.
+enum { LATHE_ADAMW8_BLOCK = 256, LATHE_ADAMW8_TABLE = 65536 };
+
+typedef struct {
+    float *param;
+    const float *grad;
+    uint8_t *m, *v;             // [n], codes into the two maps
+    float *m_absmax, *v_absmax; // [⌈n/LATHE_ADAMW8_BLOCK⌉]
+    int64_t n;
+    float decay; // 1 - lr·weight_decay
+} lathe_adamw8_tensor;
+
+typedef struct {
+    const lathe_adamw8_tensor *tensors;
+    int64_t ntensors;
+    const float *m_map, *v_map;   // [256], ascending
+    uint8_t *m_table, *v_table;   // [LATHE_ADAMW8_TABLE], scratch
+    float beta1, one_minus_beta1; // each rounded once, from double
+    float beta2, one_minus_beta2;
+    float step_size, sqrt_correction2, eps; // lr/(1-β1ᵗ), √(1-β2ᵗ)
+    float grad_scale;
+} lathe_adamw8_args;
 
 // Sums of squares of blocks of LATHE_NORM_BLOCK elements, in double.
 enum { LATHE_NORM_BLOCK = 16384 };
@@ -235,6 +269,8 @@ typedef struct {
     X(copy_blocks)                                                                                                     \
     X(scale_columns)                                                                                                   \
     X(scale_columns_backward)                                                                                          \
+    X(quantize4)                                                                                                       \
+    X(adamw8)                                                                                                          \
     X(row_norm)                                                                                                        \
     X(cross_entropy)                                                                                                   \
     X(adamw)                                                                                                           \

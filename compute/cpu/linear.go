@@ -1,6 +1,6 @@
 package cpu
 
-// #include "gemm.h"
+// #include "lathe.h"
 import "C"
 
 import (
@@ -28,21 +28,22 @@ func (c *check) weight(w compute.Weight, transposed bool) C.lathe_matrix {
 		}
 		return m
 	}
-	m._type = C.LATHE_NF4
-	m.data, m.nf4 = c.nf4(w)
+	m._type = C.LATHE_QUANT4
+	m.data, m.quant = c.quant4(w)
 	return m
 }
 
-// nf4 is the codes and the scales of a 4-bit weight.
-func (c *check) nf4(w compute.Weight) (data unsafe.Pointer, scales C.lathe_nf4) {
+// quant4 is the codes and the scales of a 4-bit weight.
+func (c *check) quant4(w compute.Weight) (data unsafe.Pointer, scales C.lathe_quant4) {
 	q := w.Quant
 	c.want(w.Out >= 0 && w.In >= 0, "W is [%d,%d]", w.Out, w.In)
-	c.want(q.Block >= 32 && q.Block&(q.Block-1) == 0, "NF4 blocks of %d elements: want a power of two from 32 on", q.Block)
+	c.want(q.Block >= 32 && q.Block <= 4096 && q.Block&(q.Block-1) == 0, "4-bit blocks of %d elements: want a power of two from 32 to 4096", q.Block)
+	c.want(q.Type <= compute.FP4, "4-bit weight of type %d: want NF4 or FP4", q.Type)
 	if !c.ok {
 		return nil, scales
 	}
 	blocks := (w.Out*w.In + q.Block - 1) / q.Block
-	scales.block = C.int(q.Block)
+	scales.block, scales.code = C.int(q.Block), &C.lathe_code_book_of(C.int(q.Type)).code[0]
 	if q.Absmax != nil {
 		scales.absmax = c.f32("Absmax", q.Absmax, blocks)
 	} else {

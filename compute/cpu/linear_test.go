@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"lathe/compute"
@@ -52,7 +53,7 @@ type matrix struct {
 }
 
 // weightKinds are the types that a weight comes in.
-var weightKinds = []string{"float32", "bfloat16", "float16", "nf4", "nf4 double quantised"}
+var weightKinds = []string{"float32", "bfloat16", "float16", "nf4", "nf4 double quantised", "fp4", "fp4 double quantised"}
 
 // newWeight makes a weight of that kind from float32 values.
 func newWeight(t testing.TB, d *Device, kind string, out, in int, values []float32) matrix {
@@ -74,7 +75,9 @@ func newWeight(t testing.TB, d *Device, kind string, out, in int, values []float
 		d.Cast(m.Data, full)
 		d.Cast(full, m.Data)
 	default:
-		w, err := compute.NewQuant4(d, out, in, compute.NF4, kind != "nf4")
+		name, double := strings.CutSuffix(kind, " double quantised")
+		code := map[string]compute.QuantType{"nf4": compute.NF4, "fp4": compute.FP4}[name]
+		w, err := compute.NewQuant4(d, out, in, code, double)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +283,7 @@ func freeAll(d *Device) {
 func TestBitsDoNotDependOnThreads(t *testing.T) {
 	for _, tier := range Tiers() {
 		for _, n := range []int{1, 5, 30, 300} {
-			for _, kind := range []string{"float32", "nf4"} {
+			for _, kind := range []string{"float32", "nf4", "fp4"} {
 				t.Run(fmt.Sprintf("%s/%s/%d rows", tier, kind, n), func(t *testing.T) {
 					var first []float32
 					for _, threads := range []int{1, 2, 3, 7} {

@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"lathe/compute"
 )
@@ -38,6 +39,43 @@ func (d *Device) AdamW(a compute.AdamW) {
 	if c.ok {
 		C.lathe_adamw(&args)
 	}
+}
+
+// AdamW8 is compute.Operations' AdamW8, scalars as AdamW's.
+func (d *Device) AdamW8(a compute.AdamW8) {
+	c := d.begin("AdamW8")
+	c.want(a.Step >= 1, "Step is %d: steps count from 1", a.Step)
+	args := C.lathe_adamw8_args{
+		ntensors: C.int64_t(len(a.Tensors)), m_map: c.f32("Signed", a.Signed, 256), v_map: c.f32("Unsigned", a.Unsigned, 256),
+		beta1: C.float(a.Beta1), one_minus_beta1: C.float(1 - a.Beta1), beta2: C.float(a.Beta2), one_minus_beta2: C.float(1 - a.Beta2),
+		step_size:        C.float(a.LR / (1 - math.Pow(a.Beta1, float64(a.Step)))),
+		sqrt_correction2: C.float(math.Sqrt(1 - math.Pow(a.Beta2, float64(a.Step)))),
+		eps:              C.float(a.Eps), grad_scale: C.float(a.GradScale),
+	}
+	tensors := make([]C.lathe_adamw8_tensor, len(a.Tensors))
+	for i, t := range a.Tensors {
+		name := func(field string) string { return fmt.Sprintf("Tensors[%d].%s", i, field) }
+		n := size(t.Param)
+		blocks := (n + compute.AdamW8Block - 1) / compute.AdamW8Block
+		tensors[i] = C.lathe_adamw8_tensor{
+			param: c.f32(name("Param"), t.Param, n), grad: c.f32(name("Grad"), t.Grad, n),
+			m: (*C.uint8_t)(c.typed(name("M"), t.M, compute.U8, n)), v: (*C.uint8_t)(c.typed(name("V"), t.V, compute.U8, n)),
+			m_absmax: c.f32(name("MAbsmax"), t.MAbsmax, blocks), v_absmax: c.f32(name("VAbsmax"), t.VAbsmax, blocks),
+			n: C.int64_t(n), decay: C.float(1 - a.LR*t.WeightDecay),
+		}
+	}
+	if !c.ok || len(tensors) == 0 {
+		return
+	}
+	const tables = 2 * C.LATHE_ADAMW8_TABLE
+	space := d.workspace(c.op, slotTask, tables+int64(len(tensors))*int64(unsafe.Sizeof(tensors[0])))
+	if space == nil {
+		return
+	}
+	args.m_table, args.v_table = (*C.uint8_t)(space.p), (*C.uint8_t)(unsafe.Add(space.p, C.LATHE_ADAMW8_TABLE))
+	args.tensors = (*C.lathe_adamw8_tensor)(unsafe.Add(space.p, tables))
+	copy(cSlice[C.lathe_adamw8_tensor](unsafe.Add(space.p, tables), len(tensors)), tensors)
+	C.lathe_adamw8(&args)
 }
 
 // GlobalNorm is compute.Operations' GlobalNorm.

@@ -37,7 +37,22 @@ var NF4Code = [16]float32{
 	.44070982933044434, .5626170039176941, .7229568362236023, 1,
 }
 
-// QuantBlocks is the number of scales of an NF4 matrix; the last block may be short.
+// FP4Code is the code book of bitsandbytes' 4-bit float by code: the sign, then 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4
+// (functional.py, get_4bit_type); 0 has two codes.
+var FP4Code = [16]float32{
+	0, 0.0625 / 12., 8 / 12., 1, 4 / 12., 6 / 12., 2 / 12., 3 / 12.,
+	0, -0.0625 / 12., -8 / 12., -1, -4 / 12., -6 / 12., -2 / 12., -3 / 12.,
+}
+
+// Code is the type's code book.
+func (t QuantType) Code() [16]float32 {
+	if t == FP4 {
+		return FP4Code
+	}
+	return NF4Code
+}
+
+// QuantBlocks is the number of scales of a 4-bit matrix; the last block may be short.
 func QuantBlocks(out, in int) int { return (out*in + QuantBlock - 1) / QuantBlock }
 
 // NestedBlocks is the number of second-level scales for that many first-level ones.
@@ -45,15 +60,27 @@ func NestedBlocks(blocks int) int { return (blocks + NestedBlock - 1) / NestedBl
 
 // DynamicMap is bitsandbytes' signed dynamic 8-bit map (create_dynamic_map; Dettmers 2016), ascending: seven decades, each
 // twice as finely cut as the one below, zero and one. It computes in float32 as torch does, so the values are the same bits.
-func DynamicMap() [256]float32 {
+func DynamicMap() [256]float32 { return dynamicMap(true) }
+
+// DynamicMapUnsigned is the same without a sign and cut twice as finely: the map of second moments (create_dynamic_map with
+// signed=False), from 3.3e-7 to 0.996, with 0 and 1.
+func DynamicMapUnsigned() [256]float32 { return dynamicMap(false) }
+
+func dynamicMap(signed bool) [256]float32 {
 	const decades = 7
 	var m []float32
 	for i, scale := range [decades]float32{1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1} {
 		n := 1 << i
+		if !signed {
+			n *= 2
+		}
 		for j := range n {
 			mean := (linspace(0.1, 1, n+1, j) + linspace(0.1, 1, n+1, j+1)) / 2
 			x := scale * mean
-			m = append(m, x, -x)
+			m = append(m, x)
+			if signed {
+				m = append(m, -x)
+			}
 		}
 	}
 	m = append(m, 0, 1)

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "nf4.h"
+// #include "lathe.h"
 import "C"
 
 import (
@@ -8,32 +8,34 @@ import (
 )
 
 // Quantize4 writes src [Out,In] (F32, BF16 or F16) as the 4-bit weight dst, with bitsandbytes' bytes: codes, scales, and
-// where dst is double quantised the 8-bit scales, whose map dst.Quant.Map must already hold (compute.NewNF4 sees to it).
+// where dst is double quantised the 8-bit scales, whose map dst.Quant.Map must already hold (compute.NewQuant4 sees to it).
 func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 	c := d.begin("Quantize4")
-	c.want(dst.Quant != nil, "the weight has no NF4 scales")
+	c.want(dst.Quant != nil, "the weight has no 4-bit scales")
 	if !c.ok {
 		return
 	}
-	data, scales := c.nf4(dst)
+	data, scales := c.quant4(dst)
 	n := dst.Out * dst.In
-	from := C.lathe_matrix{data: c.float("src", src, dst.Out, dst.In)}
+	args := C.lathe_quantize4_args{
+		data: (*C.uint8_t)(data), absmax: scales.absmax, src: C.lathe_matrix{data: c.float("src", src, dst.Out, dst.In)},
+		n: C.int64_t(n), block: scales.block,
+	}
 	if !c.ok || n == 0 {
 		return
 	}
-	from._type = C.int(src.DType())
+	args.src._type, args.book = C.int(src.DType()), C.lathe_code_book_of(C.int(dst.Quant.Type))
 	if scales.absmax != nil {
-		C.lathe_nf4_quantize((*C.uint8_t)(data), scales.absmax, &from, C.int64_t(n), scales.block)
+		C.lathe_quantize4(&args)
 		return
 	}
-	blocks := dst.Quant.Codes.Len()
 	space := d.workspace(c.op, slotTask, quantizeBytes(dst))
 	if space == nil {
 		return
 	}
-	absmax := (*C.float)(space.p)
-	C.lathe_nf4_quantize((*C.uint8_t)(data), absmax, &from, C.int64_t(n), scales.block)
-	C.lathe_nf4_nest(scales.codes, scales.nested, scales.offset, scales._map, absmax, C.int64_t(blocks))
+	args.absmax = (*C.float)(space.p)
+	C.lathe_quantize4(&args)
+	C.lathe_quantize4_nest(scales.codes, scales.nested, scales.offset, scales._map, args.absmax, C.int64_t(dst.Quant.Codes.Len()))
 }
 
 // quantizeBytes is the workspace of Quantize4: the scales before they are quantised themselves.

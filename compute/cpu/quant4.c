@@ -1,103 +1,46 @@
-// 4-bit NormalFloat (Dettmers et al. 2023) as bitsandbytes 0.50 computes it on the CPU.
-#include "nf4.h"
+// The code books of 4-bit weights, and the second quantisation of their scales as bitsandbytes 0.50 computes it on the CPU.
+#include "quant4.h"
 
 #include <math.h>   // fabsf
-#include <string.h> // memset
+#include <string.h> // memcpy
 
 #include "gemm_tier.h"
 #include "pool.h"
 
-const float lathe_nf4_code[16] = {
-    -1.0f,
-    -0.6961928009986877f,
-    -0.5250730514526367f,
-    -0.39491748809814453f,
-    -0.28444138169288635f,
-    -0.18477343022823334f,
-    -0.09105003625154495f,
-    0.0f,
-    0.07958029955625534f,
-    0.16093020141124725f,
-    0.24611230194568634f,
-    0.33791524171829224f,
-    0.44070982933044434f,
-    0.5626170039176941f,
-    0.7229568362236023f,
-    1.0f,
+// Thresholds are the middles between neighbours of the sorted code book, rounded to float32.
+#define MIDDLE(a, b) (((a) + (b)) / 2.0f)
+#define SEARCH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)                                                               \
+    {{MIDDLE(h, i)},                                                                                                         \
+     {MIDDLE(d, e), MIDDLE(l, m)},                                                                                           \
+     {MIDDLE(b, c), MIDDLE(f, g), MIDDLE(j, k), MIDDLE(n, o)},                                                               \
+     {MIDDLE(a, b), MIDDLE(c, d), MIDDLE(e, f), MIDDLE(g, h), MIDDLE(i, j), MIDDLE(k, l), MIDDLE(m, n), MIDDLE(o, p)}}
+#define NF4                                                                                                                  \
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,  \
+        -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f, \
+        0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f
+#define SEARCH_OF(...) SEARCH(__VA_ARGS__)
+
+// FP4 are twelfths: sign, then 0, 1/16, 8, 12, 4, 6, 2, 3. Of its two zeros the second one (code 8) stands above the first, as
+// argsort leaves them; CUDA's tree writes the other one of the two for what rounds to zero.
+#define T(x) ((x) / 12.0f)
+#define FP4_SORTED                                                                                                           \
+    -1.0f, T(-8.0f), T(-6.0f), T(-4.0f), T(-3.0f), T(-2.0f), T(-0.0625f), 0.0f, 0.0f, T(0.0625f), T(2.0f), T(3.0f), T(4.0f), \
+        T(6.0f), T(8.0f), 1.0f
+
+static const lathe_code_book books[2] = {
+    {.code = {NF4}, .search = SEARCH_OF(NF4), .sorted = 1},
+    {.code = {0.0f, T(0.0625f), T(8.0f), 1.0f, T(4.0f), T(6.0f), T(2.0f), T(3.0f), 0.0f, T(-0.0625f), T(-8.0f), -1.0f, T(-4.0f),
+              T(-6.0f), T(-2.0f), T(-3.0f)},
+     .search = SEARCH_OF(FP4_SORTED),
+     .order = {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3}},
 };
+
+const lathe_code_book *lathe_code_book_of(int type) { return &books[type]; }
 
 enum {
     PIECE = 4096, // elements of one task
     GROUP = 256,  // scales that share a nested one
 };
-
-typedef struct {
-    uint8_t *data;
-    float *absmax;
-    const lathe_matrix *src;
-    int64_t n;
-    int block;
-} quantize_job;
-
-// quantize_block codes up to 64 scaled elements: the code is the number of thresholds that lie strictly below, which is what
-// dQuantizeNF4's decision tree finds. Thresholds are the midpoints of the code book.
-static inline __attribute__((always_inline)) void quantize_elements(uint8_t *data, const float *x, int n, float inverse) {
-    float scaled[64] = {0};
-    int32_t code[64] = {0};
-    for (int i = 0; i < n; i++) {
-        float s = x[i] * inverse;
-        scaled[i] = s > 1 ? 1 : s < -1 ? -1 : s;
-    }
-    for (int t = 0; t < 15; t++) {
-        const float threshold = (lathe_nf4_code[t] + lathe_nf4_code[t + 1]) / 2;
-        for (int i = 0; i < 64; i++)
-            code[i] += scaled[i] > threshold;
-    }
-    if (n & 1)
-        code[n] = 0;
-    for (int i = 0; i < (n + 1) / 2; i++)
-        data[i] = (uint8_t)(code[2 * i] << 4 | code[2 * i + 1]);
-}
-
-static inline __attribute__((always_inline)) void quantize_piece(const quantize_job *j, const float *x, int64_t e, int64_t n) {
-    for (int64_t b = 0; b < n; b += j->block) {
-        const int64_t len = n - b < j->block ? n - b : j->block;
-        float top = 0;
-        for (int64_t i = 0; i < len; i++)
-            top = fabsf(x[b + i]) > top ? fabsf(x[b + i]) : top;
-        j->absmax[(e + b) / j->block] = top;
-        // The lower bound is bitsandbytes': an all-zero block has code 7, which is 0.
-        const float inverse = 1.0f / (top > 1e-38f ? top : 1e-38f);
-        for (int64_t i = 0; i < len; i += 64)
-            quantize_elements(j->data + (e + b + i) / 2, x + b + i, len - i < 64 ? (int)(len - i) : 64, inverse);
-    }
-}
-
-// The same loops, vectorised for each tier.
-typedef void (*quantize_fn)(const quantize_job *j, const float *x, int64_t e, int64_t n);
-static void quantize_plain(const quantize_job *j, const float *x, int64_t e, int64_t n) { quantize_piece(j, x, e, n); }
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void quantize_avx2(const quantize_job *j, const float *x, int64_t e, int64_t n) {
-    quantize_piece(j, x, e, n);
-}
-static quantize_fn quantize(void) { return lathe_tier() >= LATHE_AVX2 ? quantize_avx2 : quantize_plain; }
-#else
-static quantize_fn quantize(void) { return quantize_plain; }
-#endif
-
-static void quantize_task(void *arg, int index, int worker) {
-    (void)worker;
-    const quantize_job *j = arg;
-    float x[PIECE];
-    const int64_t e = (int64_t)index * PIECE, n = j->n - e < PIECE ? j->n - e : PIECE;
-    gemm_kernels_in_use()->convert(x, j->src, e, n);
-    quantize()(j, x, e, n);
-}
-
-void lathe_nf4_quantize(uint8_t *data, float *absmax, const lathe_matrix *src, int64_t n, int block) {
-    quantize_job j = {.data = data, .absmax = absmax, .src = src, .n = n, .block = block};
-    lathe_parallel((int)((n + PIECE - 1) / PIECE), quantize_task, &j);
-}
 
 enum { LANES = 8, ROWS = 4, LEVELS = 4 };
 
@@ -195,7 +138,7 @@ static void nest_task(void *arg, int index, int worker) {
     }
 }
 
-void lathe_nf4_nest(uint8_t *codes, float *nested, float *offset, const float *map, const float *absmax, int64_t blocks) {
+void lathe_quantize4_nest(uint8_t *codes, float *nested, float *offset, const float *map, const float *absmax, int64_t blocks) {
     if (blocks <= 0)
         return;
     *offset = torch_sum(absmax, blocks) / (float)blocks;
