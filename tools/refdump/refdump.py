@@ -22,7 +22,9 @@ import yaml  # noqa: E402
 from peft import prepare_model_for_kbit_training  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
+import adamw8  # noqa: E402
 import forward  # noqa: E402
+import fp4  # noqa: E402
 import nf4  # noqa: E402
 import peft_adapters  # noqa: E402
 import tiny_tokenizer  # noqa: E402
@@ -39,7 +41,7 @@ PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "accelerate", "toke
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--out", type=Path, required=True, help="the folder to write, testdata/ref")
-    p.add_argument("--only", nargs="*", help="model folders to rewrite (default: all, and nf4)")
+    p.add_argument("--only", nargs="*", help="model folders to rewrite (default: all, and nf4, fp4, adamw8)")
     args = p.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", FutureWarning)
@@ -51,6 +53,10 @@ def main() -> None:
     if not args.only or "nf4" in args.only:
         nf4.dump(fresh(args.out / "nf4"))
         write_json(args.out / "schedules.json", training.schedules())
+    if not args.only or "fp4" in args.only:
+        fp4.dump(fresh(args.out / "fp4"))
+    if not args.only or "adamw8" in args.only:
+        adamw8.dump(fresh(args.out / "adamw8"))
     manifest(args.out, {"versions": versions(*PACKAGES)})
     if BEYOND:
         raise SystemExit("beyond tolerance:\n" + "\n".join(BEYOND))
