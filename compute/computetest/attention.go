@@ -158,6 +158,7 @@ func attentionCases() []attentionCase {
 	}
 	slopes := []float64{0.5, 0.25, 0.70703125, 0.08837890625} // the last two are no powers of two: their products are rounded
 	cached := []compute.Span{{QLen: 1, KLen: 9}, {QStart: 1, QLen: 3, KStart: 9, KLen: 70}}
+	prefixed := shape([]compute.Span{{QLen: 5, KLen: 8}, {QStart: 5, QLen: 70, KStart: 8, KLen: 73}}, 75, 81, 4, 2, 16)
 	return []attentionCase{
 		{"one token", shape(one(1), 1, 1, 1, 1, 1), nil},
 		{"small", shape(one(5), 5, 5, 2, 2, 3), nil},
@@ -187,6 +188,22 @@ func attentionCases() []attentionCase {
 		{"long", shape(one(300), 300, 300, 2, 1, 20), nil},
 		{"long window", with(shape(one(300), 300, 300, 2, 1, 20), func(s *compute.AttentionShape) { s.Window = 100 }), nil},
 		{"long prefix and window", with(shape([]compute.Span{{QLen: 200, KLen: 290}}, 200, 290, 2, 1, 20), func(s *compute.AttentionShape) { s.Window, s.Prefix = 40, 90 }), nil},
+		{"alibi beyond 256 keys, which bfloat16 rounds", shape(one(300), 300, 300, 4, 2, 64), slopes},
+		{"heads of Qwen2 0.5B", shape(one(40), 40, 40, 14, 2, 64), nil},
+		{"three heads a key head, of 20", shape(one(70), 70, 70, 9, 3, 20), nil},
+		{"head of 96", shape(one(66), 66, 66, 2, 1, 96), nil},
+		{"head of 256", shape(one(70), 70, 70, 2, 1, 256), nil},
+		{"head of 8, cache", shape(cached, 4, 79, 6, 3, 8), nil},
+		{"Gemma 2's local layer", with(shape(several, 76, 76, 4, 2, 32), func(s *compute.AttentionShape) {
+			s.Window, s.Softcap, s.Scale = 24, 50, 1
+		}), nil},
+		{"prefixes of several spans", with(prefixed, func(s *compute.AttentionShape) { s.Prefix = 3 }), nil},
+		{"prefixes, windows, softcap", with(prefixed, func(s *compute.AttentionShape) { s.Prefix, s.Window, s.Softcap = 3, 16, 4 }), nil},
+		{"prefix, alibi", with(prefixed, func(s *compute.AttentionShape) { s.Prefix = 3 }), slopes},
+		{"prefix, window, cache", with(shape(cached, 4, 79, 4, 2, 16), func(s *compute.AttentionShape) { s.Prefix, s.Window = 5, 4 }), nil},
+		{"spans in another order than their rows, cache", shape([]compute.Span{
+			{QStart: 3, QLen: 67, KStart: 90, KLen: 130}, {QStart: 0, QLen: 3, KStart: 10, KLen: 80},
+		}, 70, 220, 4, 1, 24), nil},
 		{"long, all of it", with(shape(one(260), 260, 260, 4, 2, 24), func(s *compute.AttentionShape) { s.Window, s.Softcap = 90, 5 }), slopes},
 	}
 }

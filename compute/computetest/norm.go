@@ -19,12 +19,23 @@ func rmsNorm(x, w []float64, eps, offset float64) (y []float64, rstd float64) {
 	return y, rstd
 }
 
+// manyRows is more than a block of rows that gradients of weights are summed in, of the width of a head: q_norm and k_norm.
+const manyRows, headWidth = 300, 20
+
+func rowsOf(c int) int {
+	if c == headWidth {
+		return manyRows
+	}
+	return 5
+}
+
 // rmsNorms: forward against the formula, backward against differences of it.
 func rmsNorms(b *bench) {
-	const n, eps = 5, 1e-5
-	for _, c := range widths {
+	const eps = 1e-5
+	for _, c := range append(widths, headWidth, 256) {
+		n := rowsOf(c)
 		for _, offset := range []float64{0, 1} {
-			b.sub(fmt.Sprintf("%d/%g", c, offset), func(b *bench) {
+			b.sub(fmt.Sprintf("%dx%d/%g", n, c, offset), func(b *bench) {
 				x, w, dy, old, oldW := b.normal(n*c), b.normal(c), b.normal(n*c), b.normal(n*c), b.normal(c)
 				want, rstds := make([]float64, 0, n*c), make([]float64, n)
 				dx, dw := make([]float64, 0, n*c), append([]float64(nil), oldW...)
@@ -79,9 +90,10 @@ func layerNorm(x, w, bias []float64, eps float64) (y []float64, mean, rstd float
 }
 
 func layerNorms(b *bench) {
-	const n, eps = 5, 1e-5
-	for _, c := range widths {
-		b.sub(fmt.Sprint(c), func(b *bench) {
+	const eps = 1e-5
+	for _, c := range append(widths, headWidth) {
+		n := rowsOf(c)
+		b.sub(fmt.Sprintf("%dx%d", n, c), func(b *bench) {
 			x, w, bias := plus(b.normal(n*c), 1, b.uniform(n*c, 2, 3)), b.normal(c), b.normal(c)
 			x = doubles(singles(x))
 			dy, old, oldW, oldB := b.normal(n*c), b.normal(n*c), b.normal(c), b.normal(c)
@@ -145,7 +157,7 @@ func (b *bench) oneElement(n int, x, bias []float64) {
 // ropes: both conventions, whole and partial heads; Inverse is the transpose, which is the backward pass.
 func ropes(b *bench) {
 	const n, h, positions = 7, 3, 40
-	for _, c := range []struct{ d, rotary int }{{2, 2}, {10, 6}, {64, 64}, {80, 20}, {130, 66}} {
+	for _, c := range []struct{ d, rotary int }{{2, 2}, {10, 6}, {64, 16}, {64, 64}, {80, 20}, {96, 96}, {130, 66}, {256, 256}} {
 		for _, interleaved := range []bool{false, true} {
 			b.sub(fmt.Sprintf("%d of %d/interleaved %v", c.rotary, c.d, interleaved), func(b *bench) {
 				half := c.rotary / 2

@@ -192,6 +192,13 @@ func norms(b *bench) {
 			b.Errorf("first non-finite is element %d of buffer %d, want %d of %d", j, i, c.index, c.buffer)
 		}
 	}
+	large := b.zeros(3 << 20) // many tasks: the first one counts, not the first found
+	for _, i := range []int{3<<20 - 1, 2 << 20, 1<<20 + 7} {
+		compute.Upload(b.Device, large.Slice(i, 1), []float32{float32(math.NaN())})
+		if at, j := b.FirstNonFinite([]compute.Buffer{buffers[1], large}); at != 1 || j != i {
+			b.Errorf("first non-finite is element %d of buffer %d, want %d of 1", j, at, i)
+		}
+	}
 	if got := b.GlobalNorm(buffers); got-got == 0 {
 		b.Errorf("norm of NaN and infinity is %v", got)
 	}
