@@ -57,6 +57,9 @@ type Config struct {
 	// Quantization says that the checkpoint was quantised before it was saved; nil for a plain one.
 	Quantization *Quantization `json:",omitempty"`
 
+	// Notices say what of the checkpoint is left out.
+	Notices []string `json:",omitempty"`
+
 	dropout string                     // a dropout of the base that is not 0, as "hidden_dropout 0.1"
 	raw     map[string]json.RawMessage // config.json as read, to be written again
 }
@@ -108,14 +111,15 @@ func ParseConfig(config, generation []byte) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if k, err = textOnly(k); err != nil {
+	k, notices, err := textOnly(k)
+	if err != nil {
 		return Config{}, err
 	}
 	f, err := findFamily(k)
 	if err != nil {
 		return Config{}, err
 	}
-	c := Config{Family: f.name, Architecture: f.architecture, raw: k.raw}
+	c := Config{Family: f.name, Architecture: f.architecture, Notices: notices, raw: k.raw}
 	k.fill(f.defaults)
 	c.readSizes(k, f)
 	c.readOptions(k, f)

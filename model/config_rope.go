@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 )
 
 // RoPE is the configuration of a rotary embedding.
@@ -176,25 +175,6 @@ func (c *Config) ropeFields(f *family, out map[string]any) {
 		}
 	}
 	out["rope_scaling"] = scaling
-}
-
-// textOnly is the language model of a configuration that has a vision model beside it: Gemma 3's.
-func textOnly(k *keys) (*keys, error) {
-	architectures := decode[[]string](k, "architectures", nil, "a list of names")
-	if k.err != nil || !slices.Contains(architectures, "Gemma3ForConditionalGeneration") {
-		return k, k.err
-	}
-	text := k.object("text_config")
-	if text == nil {
-		return nil, errors.Join(k.err, fmt.Errorf("config.json: text_config: the key is missing, which %s has", strings.Join(architectures, ", ")))
-	}
-	text.raw["architectures"], text.raw["model_type"] = []byte(`["Gemma3ForCausalLM"]`), []byte(`"gemma3_text"`)
-	for _, key := range []string{"quantization_config", "torch_dtype", "dtype", "eos_token_id", "bos_token_id", "pad_token_id", "tie_word_embeddings"} {
-		if _, ok := text.raw[key]; !ok && k.has(key) {
-			text.raw[key] = k.raw[key]
-		}
-	}
-	return text, nil
 }
 
 // readYarn follows transformers' _compute_yarn_parameters (Peng et al. 2023).

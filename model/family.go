@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"lathe/model/safetensors"
 )
 
 // family is a row of options: how a family's config.json differs from llama's, and what its tensors are called.
@@ -29,8 +31,39 @@ type names struct {
 	modules                [numModules]string
 	// stored are other beginnings under which checkpoints hold the same tensors: {ours, theirs}.
 	stored [][2]string
-	// ignored are ends of names of buffers in old checkpoints: made from the configuration, and no weights.
-	ignored []string
+	// buffers are ends of names in old checkpoints of what is made from the configuration, and no weight.
+	buffers []string
+	// beside are beginnings of the names of what a checkpoint of more than a language model holds beside it.
+	beside []string
+}
+
+// rename gives the tensors of a checkpoint the names that the family's class saves them by: models that were saved without
+// their head lack the first part, and other versions of transformers spell some otherwise.
+func (n *names) rename(set *safetensors.Set) {
+	starts := func(prefix string) bool {
+		return slices.ContainsFunc(set.Names(), func(name string) bool { return strings.HasPrefix(name, prefix) })
+	}
+	for _, pair := range n.stored {
+		ours, theirs := pair[0], pair[1]
+		if theirs == "" && starts(ours) {
+			continue
+		}
+		set.Rename(func(name string) string {
+			if rest, ok := strings.CutPrefix(name, theirs); ok && !strings.HasPrefix(name, n.head+".") || ok && theirs != "" {
+				return ours + rest
+			}
+			return name
+		})
+	}
+}
+
+// harmless tells the tensors that transformers passes over too: buffers of old checkpoints, a tied head's copy, and the other
+// models beside a language model that was taken out of its configuration.
+func harmless(name string, c *Config) bool {
+	n := &familyNamed(c.Family).names
+	return c.TieHead && name == n.head+".weight" ||
+		slices.ContainsFunc(n.buffers, func(end string) bool { return strings.HasSuffix(name, end) }) ||
+		len(c.Notices) > 0 && slices.ContainsFunc(n.beside, func(start string) bool { return strings.HasPrefix(name, start) })
 }
 
 // module is a linear layer of a block; its number is part of its dropout stream and must not change. A family has some of

@@ -223,3 +223,24 @@ func (k *keys) refuse(f *family) {
 		k.fail("layer_types", fmt.Errorf("%s: only %s is supported for %s", clip(k.raw["layer_types"]), fullAttention, f.architecture))
 	}
 }
+
+// textOnly is the language model of a configuration that has a vision model beside it: Gemma 3's. It is trained and saved as
+// a model of its own.
+func textOnly(k *keys) (text *keys, notices []string, err error) {
+	const whole = "Gemma3ForConditionalGeneration"
+	architectures := decode[[]string](k, "architectures", nil, "a list of names")
+	if !slices.Contains(architectures, whole) {
+		return k, nil, k.err
+	}
+	if text = k.object("text_config"); text == nil {
+		k.fail("text_config", fmt.Errorf("the key is missing: a %s has it", whole))
+		return nil, nil, k.err
+	}
+	text.raw["architectures"], text.raw["model_type"] = []byte(`["Gemma3ForCausalLM"]`), []byte(`"gemma3_text"`)
+	for _, key := range []string{"quantization_config", "torch_dtype", "dtype", "eos_token_id", "bos_token_id", "pad_token_id", "tie_word_embeddings"} {
+		if raw, ok := k.raw[key]; ok && text.raw[key] == nil {
+			text.raw[key] = raw
+		}
+	}
+	return text, []string{whole + ": its language model is read, trained and saved, as Gemma3ForCausalLM; the vision model is left out"}, nil
+}

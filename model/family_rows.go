@@ -13,7 +13,7 @@ var llamaNames = names{
 		gateProj: "mlp.gate_proj", upProj: "mlp.up_proj", downProj: "mlp.down_proj",
 	},
 	stored:  [][2]string{{"model.", ""}},
-	ignored: []string{".rotary_emb.inv_freq"},
+	buffers: []string{".rotary_emb.inv_freq"},
 }
 
 // sandwichNames are those of Gemma 2 and 3: four norms a block, and post_attention_layernorm is another one.
@@ -22,6 +22,19 @@ func sandwichNames() names {
 	n.norms[postAttentionNorm] = "post_attention_layernorm"
 	n.norms[mlpNorm] = "pre_feedforward_layernorm"
 	n.norms[postMLPNorm] = "post_feedforward_layernorm"
+	return n
+}
+
+// gemma3Names are also found beside a vision model, where two versions of transformers put them differently.
+func gemma3Names() names {
+	n := sandwichNames()
+	n.stored = [][2]string{
+		{"lm_head.", "language_model.lm_head."},
+		{"model.", "language_model.model."},
+		{"model.", "model.language_model."},
+		{"model.", ""},
+	}
+	n.beside = []string{"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."}
 	return n
 }
 
@@ -44,8 +57,8 @@ var neoxNames = names{
 	modules: [numModules]string{
 		qkvProj: "attention.query_key_value", oProj: "attention.dense", upProj: "mlp.dense_h_to_4h", downProj: "mlp.dense_4h_to_h",
 	},
-	stored:  [][2]string{{"embed_out", "lm_head"}, {"gpt_neox.", ""}},
-	ignored: []string{".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"},
+	stored:  [][2]string{{"embed_out.", "lm_head."}, {"gpt_neox.", ""}},
+	buffers: []string{".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"},
 }
 
 var falconNames = names{
@@ -57,7 +70,7 @@ var falconNames = names{
 		qkvProj: "self_attention.query_key_value", oProj: "self_attention.dense", upProj: "mlp.dense_h_to_4h", downProj: "mlp.dense_4h_to_h",
 	},
 	stored:  [][2]string{{"transformer.", ""}},
-	ignored: []string{".rotary_emb.inv_freq"},
+	buffers: []string{".rotary_emb.inv_freq"},
 }
 
 const (
@@ -117,7 +130,7 @@ var families = []family{
 		},
 	},
 	{
-		name: "gemma3_text", architecture: "Gemma3ForCausalLM", names: sandwichNames(),
+		name: "gemma3_text", architecture: "Gemma3ForCausalLM", names: gemma3Names(),
 		keys: map[string]string{"hidden_act": "hidden_activation"},
 		defaults: gemmaDefaults(map[string]string{
 			"num_key_value_heads": "4", "max_position_embeddings": "131072", "hidden_activation": tanhAct, "query_pre_attn_scalar": "256",

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 
 	"lathe/model/safetensors"
@@ -84,6 +83,7 @@ func (f *Files) readConfig() error {
 // check compares the tensors with those that the configuration demands.
 func (f *Files) check() error {
 	wanted := map[string]bool{}
+	familyNamed(f.Config.Family).names.rename(f.set)
 	f.quantized = map[string]*prequantized{}
 	for _, spec := range f.Config.layout() {
 		wanted[spec.name] = true
@@ -136,11 +136,6 @@ func (f *Files) stored(spec tensorSpec) stored {
 	t, _ := f.set.Tensor(spec.name)
 	dtype, _ := deviceType(t.DType)
 	return stored{dtype: dtype, quant: f.quantized[spec.name]}
-}
-
-// harmless tells the tensors that transformers ignores too: rotary buffers of old checkpoints, and a tied head's copy.
-func harmless(name string, c *Config) bool {
-	return strings.HasSuffix(name, ".rotary_emb.inv_freq") || c.TieHead && name == familyNamed(c.Family).names.head+".weight"
 }
 
 func sameShape(have []int64, want []int) bool {

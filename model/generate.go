@@ -128,9 +128,9 @@ func (g *generator) begin(prompts [][]int32) error {
 		if _, err := (Input{Tokens: prompt}).check(&m.cfg, false); err != nil {
 			return fmt.Errorf("prompt %d: %w", i, err)
 		}
-		room := m.cfg.ContextLength - len(prompt) - m.virtualTokens()
+		room := m.cfg.longest() - len(prompt) - m.virtualTokens()
 		if room < 1 {
-			return fmt.Errorf("prompt %d has %d tokens, but the context holds %d: shorten it", i, len(prompt), m.cfg.ContextLength-m.virtualTokens())
+			return fmt.Errorf("prompt %d has %d tokens, but the context holds %d: shorten it", i, len(prompt), m.cfg.longest()-m.virtualTokens())
 		}
 		if g.options.MaxNewTokens > 0 {
 			room = min(room, g.options.MaxNewTokens)
@@ -141,6 +141,9 @@ func (g *generator) begin(prompts [][]int32) error {
 			sampler: newSampler(g.options, g.options.Seed+uint64(i)), result: &g.results[i],
 		})
 		longest, most = max(longest, len(prompt)+room), max(most, len(prompt))
+	}
+	if m.cfg.switches(0, longest+m.virtualTokens()) { // and reads what there is so far once more
+		most = longest
 	}
 	slots := min(len(prompts), maxSlots)
 	for s := range slots {
@@ -166,7 +169,7 @@ func (g *generator) reserve(slots, longest, rows int) error {
 		dry := *g
 		dry.saved, dry.scratch, dry.cache = saved, scratch, newCache(&m.cfg, saved, slots, longest)
 		dry.prepare(dev)
-		dry.run(dev, pieces, make([]int32, rows), make([]int32, rows), slots)
+		dry.runRows(dev, pieces, Input{Tokens: make([]int32, rows), Positions: make([]int32, rows)}, make([]int32, slots))
 	})
 	if err := m.dev.Reserve(need.device); err != nil {
 		return fmt.Errorf("reserve memory for %d sequences: %w", slots, err)
@@ -213,7 +216,8 @@ func (g *generator) admit() {
 // step runs one pass: the newest token of each sequence that is generating, and a share of the prompts still to be read.
 func (g *generator) step() (finished int, err error) {
 	var pieces []piece
-	var ids, positions, ends []int32
+	var in Input
+	var ends []int32
 	var ready []*sequence
 	budget, before := prefillChunk, g.model.virtualTokens()
 	for _, s := range g.active {
@@ -225,16 +229,17 @@ func (g *generator) step() (finished int, err error) {
 		if n == 0 {
 			continue
 		}
-		pieces = append(pieces, piece{slot: s.slot, at: len(ids), from: before + s.cached, n: n})
+		pieces = append(pieces, piece{slot: s.slot, at: len(in.Tokens), from: before + s.cached, n: n})
 		for i := range n {
-			ids, positions = append(ids, s.tokens[s.cached+i]), append(positions, int32(before+s.cached+i))
+			in.Tokens, in.Positions = append(in.Tokens, s.tokens[s.cached+i]), append(in.Positions, int32(before+s.cached+i))
+			in.lengths = append(in.lengths, int32(before+len(s.tokens)))
 		}
 		if s.cached += n; s.cached == len(s.tokens) {
-			ready, ends = append(ready, s), append(ends, int32(len(ids)-1))
+			ready, ends = append(ready, s), append(ends, int32(len(in.Tokens)-1))
 		}
 	}
 	mark, scratchMark := g.saved.Mark(), g.scratch.Mark()
-	logits := g.runRows(g.model.dev, pieces, ids, positions, ends)
+	logits := g.runRows(g.model.dev, pieces, in, ends)
 	if logits != nil {
 		g.model.dev.Download(compute.Bytes(g.scores[:logits.Len()]), logits)
 	}
@@ -255,17 +260,12 @@ func (g *generator) step() (finished int, err error) {
 	return finished, nil
 }
 
-// run is a pass in which every one of the first n rows' scores is asked for; it measures what a pass takes.
-func (g *generator) run(dev compute.Device, pieces []piece, ids, positions []int32, n int) {
-	ends := make([]int32, n)
-	g.runRows(dev, pieces, ids, positions, ends)
-}
-
 // runRows computes the scores [len(ends),V] of some rows of a pass, nil for none.
-func (g *generator) runRows(dev compute.Device, pieces []piece, ids, positions, ends []int32) compute.Buffer {
+func (g *generator) runRows(dev compute.Device, pieces []piece, in Input, ends []int32) compute.Buffer {
 	m := g.model
 	g.cache.pieces = pieces
-	p := m.newPass(dev, g.saved, g.scratch, Input{Tokens: ids, Positions: positions, Seqs: []int32{0, int32(len(ids))}})
+	in.Seqs = []int32{0, int32(len(in.Tokens))}
+	p := m.newPass(dev, g.saved, g.scratch, in)
 	p.cache = g.cache
 	p.attention.Spans, p.attention.NK = g.cache.spans(), g.cache.slots*g.cache.rows
 	rows := p.upload(ends)
@@ -273,7 +273,7 @@ func (g *generator) runRows(dev compute.Device, pieces []piece, ids, positions, 
 	if len(ends) == 0 {
 		return nil
 	}
-	if len(ends) != len(ids) {
+	if len(ends) != len(in.Tokens) {
 		h = p.tape.Embedding(&tape.Embedding{Table: h.Value, Scale: 1}, rows, len(ends), m.cfg.Hidden)
 	}
 	return p.scores(p.tape.New(len(ends)*m.cfg.Vocab, false), h, len(ends)).Value
@@ -291,6 +291,9 @@ func (g *generator) extend(s *sequence, scores []float32) (over bool, err error)
 	}
 	r := s.result
 	s.tokens = append(s.tokens, id)
+	if n := g.model.virtualTokens() + len(s.tokens); g.model.cfg.switches(n-1, n) {
+		s.cached = 0
+	}
 	r.IDs, r.LogProbs = append(r.IDs, id), append(r.LogProbs, logprob)
 	if elapsed := now.Sub(s.began).Seconds(); elapsed > 0 {
 		r.TokensPerSecond = float64(len(r.IDs)-1) / elapsed

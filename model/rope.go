@@ -138,6 +138,23 @@ func (c *Config) ropeOf(layer int) int {
 	return 0
 }
 
+// longest is how many tokens a sequence can have: the context, which dynamic rotations stretch.
+func (c *Config) longest() int {
+	if c.RoPE.Type == "dynamic" && !c.Alibi {
+		return int(float64(c.ContextLength) * c.RoPE.Factor)
+	}
+	return c.ContextLength
+}
+
+// switches says whether a sequence that grows from so many tokens to so many more takes other angles for those that it has.
+// Longrope does once, and its cached keys are then computed again, as Phi-3's class does in transformers. Dynamic rotations
+// change with every token beyond the context; there transformers keeps the keys as they were turned, and so do we: what is
+// generated there depends on the cache, in both.
+func (c *Config) switches(from, to int) bool {
+	original := c.RoPE.OriginalContext
+	return c.RoPE.Type == "longrope" && !c.Alibi && from <= original && to > original
+}
+
 // ensureRotary makes the tables long enough for positions below n.
 func (b *base) ensureRotary(n int) error {
 	for i, r := range b.cfg.ropes() {

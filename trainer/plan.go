@@ -254,6 +254,7 @@ func (r *Run) deviceNotices(device compute.Info) {
 
 // dataNotices tells what was done to rows and options to make them fit.
 func (r *Run) dataNotices() {
+	r.plan.Notices = append(r.plan.Notices, r.files.Config.Notices...)
 	if limit := maxSeqLength(r.config, r.files.Config); limit < r.config.MaxSeqLength {
 		r.notice(fmt.Sprintf("max_seq_length: %d is beyond the model's context; rows are cut at %d tokens", r.config.MaxSeqLength, limit))
 	}

@@ -145,6 +145,9 @@ func (e *env) inspect(dir string) (*inspection, error) {
 	}
 	if files != nil {
 		in.Parameters, in.DType, in.Bytes = files.Parameters(), files.DType(), files.Bytes()
+		for _, n := range files.Config.Notices {
+			in.note(levelInfo, "config", "%s", n)
+		}
 		if err := e.planMethods(in, files); err != nil {
 			return nil, err
 		}

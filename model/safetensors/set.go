@@ -161,6 +161,21 @@ func (s *Set) openFile(path string, index map[string]string) error {
 	return nil
 }
 
+// Rename gives tensors other names; one whose new name is taken keeps its own.
+func (s *Set) Rename(to func(name string) string) {
+	for _, name := range s.names {
+		renamed := to(name)
+		if _, taken := s.tensors[renamed]; taken {
+			continue
+		}
+		t := s.tensors[name]
+		t.Name = renamed
+		delete(s.tensors, name)
+		s.tensors[renamed] = t
+	}
+	s.sortNames()
+}
+
 // Names lists the tensors in alphabetical order. The slice is shared: do not change it.
 func (s *Set) Names() []string { return s.names }
 
