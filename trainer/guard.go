@@ -147,7 +147,7 @@ func (r *Run) nonFinite(step int, loss float64, batches []datasets.Batch) error 
 	if tensor, index := r.dev.FirstNonFinite(r.optimizer.values()); tensor >= 0 {
 		e.What = "a weight is no longer finite"
 		e.Tensor, e.Index = r.optimizer.params[tensor].Name, index
-	} else if tensor, index := r.dev.FirstNonFinite(r.optimizer.grads); tensor >= 0 {
+	} else if tensor, index := r.dev.FirstNonFinite(r.optimizer.grads); tensor >= 0 && finite(loss) {
 		e.Tensor, e.Index = "the gradient of "+r.optimizer.params[tensor].Name, index
 	}
 	problem := r.diagnose(e, step, batches)

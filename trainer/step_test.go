@@ -83,7 +83,7 @@ func TestNonFiniteStopsTheRun(t *testing.T) {
 	}
 	var bad *NonFiniteError
 	if errors.As(err, &bad) {
-		if bad.Step < 2 || len(bad.Rows) == 0 || !strings.Contains(err.Error(), "rows.jsonl:") || bad.Tensor == "" {
+		if bad.Step < 2 || len(bad.Rows) == 0 || !strings.Contains(err.Error(), "rows.jsonl:") || bad.Where == "" {
 			t.Errorf("%v", err)
 		}
 	} else if !strings.Contains(err.Error(), "such weights are not saved") {
