@@ -27,7 +27,7 @@ func TestKillWhileSaving(t *testing.T) {
 		}
 		kills = n
 	}
-	names := []string{"lora", "prefix projection", "full", "qdora", "fp16", "houlsby", "lora modules_to_save", "lora bias all"}
+	names := []string{"lora", "prefix projection", "full", "qdora", "fp16", "houlsby", "lora modules_to_save", "lora bias all", "lora adamw_8bit", "full adamw_8bit"}
 	victims := make([]*victim, min(len(names), kills))
 	for i := range victims {
 		victims[i] = newVictim(t, names[i])

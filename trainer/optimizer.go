@@ -70,7 +70,7 @@ func newOptimizer(dev compute.Device, params []*model.Param, c Config) (*optimiz
 		o.grads = append(o.grads, p.Grad)
 	}
 	if o.signed != nil {
-		signed, unsigned := compute.DynamicMap(), unsignedDynamicMap()
+		signed, unsigned := compute.DynamicMap(), compute.DynamicMapUnsigned()
 		compute.Upload(dev, o.signed, signed[:])
 		compute.Upload(dev, o.unsigned, unsigned[:])
 	}
