@@ -3,9 +3,13 @@ package trainer
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
 )
+
+// driftVariable asks for the demo's two runs: LATHE_DRIFT=1 go test ./trainer -run Drift -v
+const driftVariable = "LATHE_DRIFT"
 
 // What 8-bit moments cost: the same runs with exact and with 8-bit AdamW. The bounds are four times what was measured when
 // this was written (docs/GUARDS.md has the figures); go test ./trainer -run Drift -v prints them anew.
@@ -44,8 +48,8 @@ func TestDriftOf8BitMoments(t *testing.T) {
 
 // The demo's own run on its own data, exact and with 8-bit moments: perplexity on the held-out rows.
 func TestDriftOnTheDemo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("skipped: two runs of the demo take half a minute")
+	if os.Getenv(driftVariable) == "" {
+		t.Skipf("skipped: two runs of the demo take half a minute; %s=1 asks for them", driftVariable)
 	}
 	perplexities := map[string]float64{}
 	for _, optim := range []string{"adamw", "adamw_8bit"} {
