@@ -106,9 +106,9 @@ VARIANTS = [
     Variant("falcon-40b", "falcon", FALCON | dict(
             new_decoder_architecture=True, num_kv_heads=2, parallel_attn=True, bias=False) | rope(rope_type="default"),
             seed=14, std=0.25, embed_std=0.3, config_v4="beside"),
-    # Six heads: alibi's slopes where their number is no power of two.
+    # Twelve heads: no power of two, and slopes that bfloat16 rounds (a power of 2^-1/2), as Falcon-RW's 32 heads have them.
     Variant("falcon-rw", "falcon", FALCON | dict(
-            hidden_size=48, num_attention_heads=6, alibi=True, multi_query=False, parallel_attn=False, bias=True), seed=15,
+            hidden_size=48, num_attention_heads=12, alibi=True, multi_query=False, parallel_attn=False, bias=True), seed=15,
             std=0.2, embed_std=0.25, config_v4="beside"),
     Variant("qwen2", "qwen2", SMALL | dict(tie_word_embeddings=True) | rope(rope_theta=1e6, rope_type="default"), seed=16,
             std=0.25, embed_std=0.4, config_v4="beside"),
