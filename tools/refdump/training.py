@@ -54,7 +54,7 @@ RUNS = [
     Run("lora-bias-all", "llama-bias-tied", "lora", 4e-3, "lora-bias-all", final=True),
     Run("lora-bias-only", "llama-bias-tied", "lora", 4e-3, "lora-bias-only"),
     *(run for name in TRAINED for run in (
-        Run("full", name, "full", 1e-3, gradients=not name.startswith("llama")), Run("lora", name, "lora", 4e-3, "lora"), Run("qlora", name, "qlora", 4e-3, "lora"))),
+        Run("full", name, "full", 1e-3), Run("lora", name, "lora", 4e-3, "lora"), Run("qlora", name, "qlora", 4e-3, "lora"))),
     Run("lora-bias-all", "gpt-neox", "lora", 4e-3, "lora-bias-all"),
     Run("prefix", "gpt-neox", "prefix", 2e-2, "prefix"),
     Run("prefix", "gemma2", "prefix", 2e-2, "prefix"),
