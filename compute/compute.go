@@ -76,6 +76,8 @@ type Info struct {
 	// MemoryTotal and MemoryFree are in bytes.
 	MemoryTotal int64 `json:"memory_total"`
 	MemoryFree  int64 `json:"memory_free"`
+	// WorkspaceHeld is what operations so far have left the device holding, in bytes: later ones use it again.
+	WorkspaceHeld int64 `json:"-"`
 	// MatMul lists the types in which the device multiplies natively; F32 is always one of them.
 	MatMul []DType `json:"-"`
 	// Workspace is what operations need beside their buffers, nil for nothing.

@@ -157,36 +157,6 @@ func (l *Loader) Totals() (tokens, trained int64) {
 	return tokens, trained
 }
 
-// LongestBatch returns upper bounds over all epochs for one micro-batch: its
-// tokens, its sequences, and the tokens of its longest sequence. In the file's
-// order the bounds are exact; shuffled, they are those of the longest rows
-// falling together.
-func (l *Loader) LongestBatch() (tokens, seqs, longestSeq int) {
-	rowTokens, rowSeqs := make([]int, l.rows.len()), make([]int, l.rows.len())
-	for r := range rowTokens {
-		for _, s := range l.rows.row(r) {
-			n := len(l.samples[s].Tokens)
-			rowTokens[r] += n
-			rowSeqs[r]++
-			longestSeq = max(longestSeq, n)
-		}
-	}
-	if l.config.Shuffle {
-		descending := func(a, b int) int { return b - a }
-		slices.SortFunc(rowTokens, descending)
-		slices.SortFunc(rowSeqs, descending)
-		n := min(l.config.BatchSize, len(rowTokens))
-		return sum(rowTokens[:n]), sum(rowSeqs[:n]), longestSeq
-	}
-	for chunk := range slices.Chunk(rowTokens, l.config.BatchSize) {
-		tokens = max(tokens, sum(chunk))
-	}
-	for chunk := range slices.Chunk(rowSeqs, l.config.BatchSize) {
-		seqs = max(seqs, sum(chunk))
-	}
-	return tokens, seqs, longestSeq
-}
-
 func sum(values []int) int {
 	n := 0
 	for _, v := range values {

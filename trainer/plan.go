@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"lathe/compute"
-	"lathe/datasets"
-	"lathe/model"
 )
 
 // Plan is what a run will do and take, known before its first step.
@@ -34,6 +31,13 @@ type Plan struct {
 	Memory    MemoryPlan `json:"memory"`
 	Available int64      `json:"available"` // bytes the device has for it
 	Fits      bool       `json:"fits"`
+	// LargestBatch is the largest per_device_train_batch_size that fits, 0 where none does or Available is not known.
+	LargestBatch int `json:"largest_batch"`
+	// Offers are changes of run.yaml that save memory, those that change the result least first. Of a run that does not fit
+	// the last one may be several changes that make it fit together.
+	Offers []Saving `json:"offers,omitempty"`
+	// Verdict is one line: whether it fits, and what makes it fit if not.
+	Verdict string `json:"verdict"`
 	// SecondsEstimate is a forecast from the device's measured speed, 0 where that is not known.
 	SecondsEstimate float64 `json:"seconds_estimate"`
 	// Notices are options that this device or version honours in another way, each one line.
@@ -49,12 +53,16 @@ type MemoryPlan struct {
 	Activations int64 `json:"activations"` // tape and scratch of the largest micro-batch
 	KV          int64 `json:"kv"`          // cache of one generation in the playground, which goes without if there is no room
 	Workspace   int64 `json:"workspace"`   // tables and the device's own
+	Loading     int64 `json:"loading"`     // not of the sum: the most that is held while the weights are read and quantised
 }
 
 // Total is what training needs: the sum without the KV cache.
 func (m MemoryPlan) Total() int64 {
 	return m.Base + m.Adapters + m.Gradients + m.Optimizer + m.Activations + m.Workspace
 }
+
+// Peak is the most that the run ever holds: while it loads its weights, or from then on.
+func (m MemoryPlan) Peak() int64 { return max(m.Loading, m.Total()) }
 
 // Environment is what a forecast needs to know of the machine.
 type Environment struct {
@@ -101,13 +109,14 @@ func MakePlan(ctx context.Context, cfg Config, env Environment, opts Options) (P
 	if err != nil {
 		return Plan{}, err
 	}
-	return r.plan, r.closeFiles()
+	err = errors.Join(r.makeOffers(env.Device), r.closeFiles())
+	return r.plan, err
 }
 
 // forecast fills in the plan from the data and the model's configuration.
 func (r *Run) forecast(env Environment) error {
 	tokens, trained := r.loader.Totals()
-	maxTokens, maxSeqs, maxLen := r.bounds()
+	maxTokens, _, maxLen := r.bounds()
 	epochs := float64(r.course.steps) / float64(r.loader.StepsPerEpoch())
 	p := Plan{
 		Steps:         r.course.steps,
@@ -125,57 +134,29 @@ func (r *Run) forecast(env Environment) error {
 		Available:     env.Device.MemoryFree,
 		Notices:       r.plan.Notices,
 	}
-	options := model.PlanOptions{
-		Load:       r.loadOptions(env.Device),
-		Files:      r.files,
-		Full:       r.config.Method == MethodFull,
-		Checkpoint: r.config.GradCheckpointing,
-		MaxTokens:  maxTokens, MaxSeqs: maxSeqs, MaxLen: maxLen,
-		Workspace: env.Device.Workspace,
-		Optimizer: func(dev compute.Device, params []*model.Param) error {
-			_, err := newOptimizer(dev, params, r.config)
-			return err
-		},
-	}
-	var err error
-	if options.Adapter, err = r.config.planned(r.resuming); err != nil {
+	held, err := r.holdings(env.Device)
+	if err != nil {
 		return err
 	}
-	m, err := model.PlanMemory(r.files.Config, options)
-	if errors.Is(err, model.ErrAdapter) {
-		return faultf(0, "%s.%v", r.config.Method.section(), err)
+	if p.Memory, err = held.batch(r.config.BatchSize); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("plan memory: %w", err)
+	p.Trainable = held.trainable
+	p.CheckpointSize = 4*p.Trainable + p.Memory.Optimizer
+	if p.Available > 0 { // what operations of an earlier run have left is used again
+		p.Available += min(env.Device.WorkspaceHeld, p.Memory.Workspace)
 	}
-	p.Trainable = m.Trainable
-	p.Memory = MemoryPlan{
-		Base: m.Base, Adapters: m.Adapters, Gradients: m.Gradients, Optimizer: m.Optimizer,
-		Activations: m.Activations, KV: m.KV, Workspace: m.Workspace,
-	}
-	p.CheckpointSize = 4*m.Trainable + m.Optimizer
-	p.Fits = p.Available == 0 || p.Memory.Total() <= p.Available
+	p.Fits = p.Available == 0 || p.Memory.Peak() <= p.Available
 	p.SecondsEstimate = estimateSeconds(p, r.config, env.FLOPS)
 	for _, s := range r.corpus.train {
 		if s.Cut > 0 {
 			p.CutRows++
 		}
 	}
+	p.Verdict = p.verdict()
 	r.plan = p
 	r.dataNotices()
 	return nil
-}
-
-// bounds are those of the largest micro-batch, in training and in evaluation.
-func (r *Run) bounds() (maxTokens, maxSeqs, maxLen int) {
-	for _, l := range []*datasets.Loader{r.loader, r.evaluation} {
-		if l == nil {
-			continue
-		}
-		tokens, seqs, length := l.LongestBatch()
-		maxTokens, maxSeqs, maxLen = max(maxTokens, tokens), max(maxSeqs, seqs), max(maxLen, length)
-	}
-	return maxTokens, maxSeqs, maxLen
 }
 
 // estimateSeconds counts two operations a parameter and token forward, two for the gradient of the activations, two more
@@ -193,82 +174,4 @@ func estimateSeconds(p Plan, c Config, flops float64) float64 {
 		operations += 2 * float64(p.Parameters)
 	}
 	return operations * float64(p.Tokens) / (flops * share)
-}
-
-// loadOptions says how weights are held, and notes what this device does otherwise than asked.
-func (r *Run) loadOptions(device compute.Info) model.LoadOptions {
-	c := r.config
-	o := model.LoadOptions{Quant4: r.in4bit(), QuantType: c.quantType(), DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
-	native := false
-	for _, t := range device.MatMul {
-		native = native || t == compute.BF16
-	}
-	// the 4-bit linears are nearly all of the products of a 4-bit model: their type is that of all of them
-	wanted := c.BF16 || r.in4bit() && c.QuantComputeDType == "bfloat16"
-	if wanted && native {
-		o.Compute = compute.BF16
-	}
-	return o
-}
-
-// in4bit says whether the base is held in 4 bits: as asked for, or because the checkpoint is quantised already.
-func (r *Run) in4bit() bool { return r.config.LoadIn4bit || r.files.Config.Quantization != nil }
-
-// checkQuantization holds the run's options against a checkpoint that is quantised already: its own quantisation holds, as in
-// transformers.
-func (r *Run) checkQuantization() error {
-	q, c := r.files.Config.Quantization, r.config
-	if q == nil {
-		return nil
-	}
-	if c.Method == MethodFull {
-		return faultf(0, "method: full trains every weight, but the checkpoint holds %s weights, which cannot be trained; use method qlora, or the checkpoint that it was made from", q.Type)
-	}
-	switch {
-	case !c.LoadIn4bit:
-		r.notice(fmt.Sprintf("load_in_4bit: the checkpoint is quantised already (%s), so it is on", q))
-	case c.QuantType != q.Type.String() || c.DoubleQuant != q.DoubleQuant:
-		r.notice(fmt.Sprintf("bnb_4bit_quant_type, bnb_4bit_use_double_quant: the checkpoint is quantised already (%s); its own hold", q))
-	}
-	return nil
-}
-
-func (r *Run) notice(text string) { r.plan.Notices = append(r.plan.Notices, text) }
-
-// deviceNotices tells which options this device honours in another way.
-func (r *Run) deviceNotices(device compute.Info) {
-	c, o := r.config, r.loadOptions(device)
-	if c.BF16 && o.Compute != compute.BF16 {
-		r.notice("bf16: this device multiplies no bfloat16; computed in float32")
-	}
-	if !r.in4bit() {
-		return
-	}
-	switch {
-	case c.QuantComputeDType == "bfloat16" && o.Compute != compute.BF16:
-		r.notice("bnb_4bit_compute_dtype: this device multiplies no bfloat16; computed in float32")
-	case c.QuantComputeDType == "float16":
-		r.notice("bnb_4bit_compute_dtype: float16 is computed in float32")
-	}
-}
-
-// dataNotices tells what was done to rows and options to make them fit.
-func (r *Run) dataNotices() {
-	r.plan.Notices = append(r.plan.Notices, r.files.Config.Notices...)
-	if limit := maxSeqLength(r.config, r.files.Config); limit < r.config.MaxSeqLength {
-		r.notice(fmt.Sprintf("max_seq_length: %d is beyond the model's context; rows are cut at %d tokens", r.config.MaxSeqLength, limit))
-	}
-	if r.plan.CutRows > 0 {
-		r.notice(fmt.Sprintf("%d of %d rows are longer than max_seq_length and were cut at the right: their ends are not learnt", r.plan.CutRows, r.plan.Rows))
-	}
-	ends := slices.ContainsFunc(r.corpus.train, func(s datasets.Sample) bool { return s.EOSTrained })
-	if _, none := r.corpus.encoder.Tokenizer.(noTokenizer); !ends && !none {
-		r.notice("no row trains an end-of-text or end-of-turn token: the model will not learn to stop")
-	}
-	if r.corpus.warnings > 0 {
-		r.notice(fmt.Sprintf("warnings of the linter: %d; `lathe data lint` lists them", r.corpus.warnings))
-	}
-	if r.config.EvalStrategy != StrategyNo && r.evaluation == nil {
-		r.notice("eval_strategy: there is no validation_file or validation_split; nothing is evaluated")
-	}
 }

@@ -92,6 +92,9 @@ func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) 
 	}()
 	r.dev = dev
 	if !r.plan.Fits {
+		if err := r.makeOffers(dev.Info()); err != nil {
+			return nil, err
+		}
 		return nil, r.plan.memoryError()
 	}
 	from, err := r.claim(opts.Resume)
@@ -290,16 +293,11 @@ func (r *Run) loadAdapter() (err error) {
 	return nil
 }
 
-// memoryError says by how much a run does not fit, and what to lower first.
+// memoryError says by how much a run does not fit, and what makes it fit.
 func (p Plan) memoryError() error {
 	m := p.Memory
-	advice := "lower per_device_train_batch_size or max_seq_length, or set gradient_checkpointing: true"
-	if m.Base+m.Gradients+m.Optimizer > m.Activations {
-		advice = "use method qlora, or a smaller model"
-	}
-	return fmt.Errorf("%w: the run takes %s (weights %s, gradients and optimiser %s, activations %s), the device has %s free: %s",
-		ErrMemory, formatBytes(m.Total()), formatBytes(m.Base+m.Adapters), formatBytes(m.Gradients+m.Optimizer),
-		formatBytes(m.Activations), formatBytes(p.Available), advice)
+	return fmt.Errorf("%w: %s; weights take %s, gradients and optimiser %s, activations %s", ErrMemory, p.verdict(),
+		formatBytes(m.Base+m.Adapters), formatBytes(m.Gradients+m.Optimizer), formatBytes(m.Activations))
 }
 
 // Config is the run's configuration, with the options' changes.

@@ -103,6 +103,7 @@ func (d *Device) Info() compute.Info {
 	return compute.Info{
 		Name: d.name, Kind: "cpu", Tier: tiers[d.tier], Threads: int(d.threads),
 		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32}, Workspace: rule{d.threads},
+		WorkspaceHeld: d.held(),
 	}
 }
 

@@ -46,6 +46,17 @@ func (d *Device) grow(s slot, bytes int64) error {
 	return nil
 }
 
+// held is what the slots hold now.
+func (d *Device) held() int64 {
+	var n int64
+	for _, a := range d.scratch {
+		if a != nil {
+			n += a.bytes
+		}
+	}
+	return n
+}
+
 // Reserve is compute.Device's Reserve.
 func (d *Device) Reserve(w compute.Workspace) error {
 	for s, bytes := range [slots]int64{slotTask: w.Simple, slotLoss: w.Composite} {

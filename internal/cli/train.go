@@ -101,58 +101,6 @@ func loadConfig(path string) (trainer.Config, error) {
 	return cfg, nil
 }
 
-// printPlan prints a forecast; one that does not fit is a failure.
-func (e *env) printPlan(p trainer.Plan) error {
-	if e.json {
-		if err := writeJSON(e.stdout, p); err != nil {
-			return err
-		}
-	} else {
-		table(e.stdout, planTable(p))
-		for _, n := range p.Notices {
-			fmt.Fprintln(e.stdout, n)
-		}
-	}
-	if p.Fits {
-		return nil
-	}
-	if e.json {
-		return errQuiet
-	}
-	return fmt.Errorf("it will not fit: %s wanted, %s there; shorten max_seq_length, lower per_device_train_batch_size, or use qlora",
-		bytesText(p.Memory.Total()), bytesText(p.Available))
-}
-
-func planTable(p trainer.Plan) [][]string {
-	rows := [][]string{
-		{"steps", fmt.Sprintf("%s (%s an epoch, %.4g epochs)", count(int64(p.Steps)), count(int64(p.StepsPerEpoch)), p.Epochs)},
-		{"rows", fmt.Sprintf("%s, longest %s tokens, %d cut", count(int64(p.Rows)), count(int64(p.Longest)), p.CutRows)},
-		{"tokens", fmt.Sprintf("%s, %s of them trained", count(p.Tokens), count(p.TrainedTokens))},
-		{"parameters", fmt.Sprintf("%s, %s of them trained", count(p.Parameters), count(p.Trainable))},
-	}
-	for _, m := range []struct {
-		name  string
-		bytes int64
-	}{
-		{"base", p.Memory.Base},
-		{"adapters", p.Memory.Adapters},
-		{"gradients", p.Memory.Gradients},
-		{"optimizer", p.Memory.Optimizer},
-		{"activations", p.Memory.Activations},
-		{"kv cache", p.Memory.KV},
-		{"workspace", p.Memory.Workspace},
-		{"memory", p.Memory.Total()},
-		{"available", p.Available},
-		{"checkpoint", p.CheckpointSize},
-	} {
-		rows = append(rows, []string{m.name, bytesText(m.bytes)})
-	}
-	if p.SecondsEstimate > 0 {
-		rows = append(rows, []string{"time", "about " + shortDuration(p.SecondsEstimate)})
-	}
-	return rows
-}
-
 // train runs a session without a screen.
 func (e *env) train(ctx context.Context, config, workspace string, start session.Start) error {
 	// A dropped line must not take the run with it: writes to a terminal that is gone fail and are ignored.
