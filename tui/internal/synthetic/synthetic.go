@@ -41,7 +41,12 @@ func Plan() trainer.Plan {
 		Memory: trainer.MemoryPlan{
 			Base: 48 * mib, Adapters: 4718592, Gradients: 4718592, Optimizer: 9437184, Activations: 311 * mib, KV: 24 * mib, Workspace: 17 * mib,
 		},
-		Available: 7 << 30, Fits: true, SecondsEstimate: 204,
+		Available: 7 << 30, Fits: true, SecondsEstimate: 204, LargestBatch: 84, Verdict: "fits: 394 MiB of 7.0 GiB free",
+		Offers: []trainer.Saving{
+			{Set: map[string]any{"gradient_checkpointing": true}, Saves: 259 * mib, Total: 135 * mib, Fits: true, LargestBatch: 402, Cost: "each block is computed twice"},
+			{Set: map[string]any{"optim": "adamw_8bit"}, Saves: 7 * mib, Total: 387 * mib, Fits: true, LargestBatch: 84, Cost: "moments are rounded to 8 bits"},
+			{Set: map[string]any{"max_seq_length": 512}, Saves: 115 * mib, Total: 279 * mib, Fits: true, LargestBatch: 131, Cost: "14 rows are cut"},
+		},
 		Notices: []string{"bnb_4bit_compute_dtype: this device multiplies no bfloat16; computed in float32"},
 	}
 }

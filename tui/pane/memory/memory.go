@@ -65,9 +65,14 @@ func (*Pane) View(width, height int, c pane.Context) string {
 	rows := gauges(c, *p, w)
 	rows = append(rows, "")
 	rows = append(rows, owners(c.Theme, p.Memory, w)...)
-	if facts := facts(c.Theme, *p, cfg, w); len(rows)+2 <= h {
-		rows = append(rows, "")
-		rows = append(rows, facts...)
+	parts := [][]string{facts(c.Theme, *p, w), offers(c.Theme, *p, w)}
+	if !p.Fits { // what makes it fit comes first
+		slices.Reverse(parts)
+	}
+	for _, part := range parts {
+		if len(part) > 0 && len(rows)+2 <= h {
+			rows = append(append(rows, ""), part...)
+		}
 	}
 	return f.View(c.Theme, strings.Join(rows, "\n"), width, height)
 }
@@ -173,7 +178,7 @@ func stack(th *themes.Theme, m trainer.MemoryPlan, w int) string {
 }
 
 // facts are the plan's other numbers.
-func facts(th *themes.Theme, p trainer.Plan, cfg *trainer.Config, w int) []string {
+func facts(th *themes.Theme, p trainer.Plan, w int) []string {
 	n := func(v int) string { return widget.Group(int64(v)) }
 	list := [][2]string{
 		{"steps", fmt.Sprintf("%s, %.3g epochs of %s", n(p.Steps), p.Epochs, n(p.StepsPerEpoch))},
@@ -182,8 +187,8 @@ func facts(th *themes.Theme, p trainer.Plan, cfg *trainer.Config, w int) []strin
 		{"parameters", fmt.Sprintf("%s, %s trained", widget.Count(float64(p.Parameters)), widget.Count(float64(p.Trainable)))},
 		{"batch", fmt.Sprintf("%s tokens at most", n(p.BatchTokens))},
 	}
-	if size := LargestBatch(p, cfg); size > 0 {
-		list = append(list, [2]string{"would fit", fmt.Sprintf("per_device_train_batch_size %s, about", n(size))})
+	if p.LargestBatch > 0 {
+		list = append(list, [2]string{"would fit", "per_device_train_batch_size " + n(p.LargestBatch)})
 	}
 	list = append(list, [2]string{"checkpoint", widget.Bytes(p.CheckpointSize)})
 	if p.CutRows > 0 {
@@ -197,14 +202,35 @@ func facts(th *themes.Theme, p trainer.Plan, cfg *trainer.Config, w int) []strin
 	return rows
 }
 
-// LargestBatch estimates the largest micro-batch that fits: activations grow with its rows, the rest does not. 0 where the
-// device's memory is not known or the plan does not fit.
-func LargestBatch(p trainer.Plan, cfg *trainer.Config) int {
-	if cfg == nil || !p.Fits || p.Available <= 0 || p.Memory.Activations <= 0 || cfg.BatchSize <= 0 {
-		return 0
+// offers are the changes of run.yaml that the plan knows to save memory: what each saves, and the largest batch it leaves room
+// for. A plan that does not fit says first what makes it fit.
+func offers(th *themes.Theme, p trainer.Plan, w int) []string {
+	var rows []string
+	if !p.Fits {
+		for _, part := range widget.Wrap(widget.Sanitize(p.Verdict), w) {
+			rows = append(rows, widget.NewLine(th, w).Add(themes.FG(themes.Bad), part).String())
+		}
 	}
-	room := p.Available - (p.Memory.Total() - p.Memory.Activations)
-	return int(float64(cfg.BatchSize) * float64(room) / float64(p.Memory.Activations))
+	if len(p.Offers) == 0 {
+		return rows
+	}
+	const saves, batch = 9, 13
+	l := widget.NewLine(th, w).Space(2).Field(themes.FG(themes.Muted), "change of run.yaml", w-2-saves-batch, widget.Left)
+	l.Field(themes.FG(themes.Muted), "saves", saves, widget.Right).Field(themes.FG(themes.Muted), "batch up to", batch, widget.Right)
+	rows = append(rows, l.String())
+	for _, o := range p.Offers {
+		pen, mark := themes.FG(themes.Text), " "
+		if !p.Fits && o.Fits {
+			pen, mark = themes.FG(themes.Good), th.Glyphs.Check
+		}
+		most := "none"
+		if o.LargestBatch > 0 {
+			most = widget.Group(int64(o.LargestBatch))
+		}
+		l := widget.NewLine(th, w).Field(pen, mark, 1, widget.Left).Space(1).Field(pen, o.Text(), w-2-saves-batch, widget.Left)
+		rows = append(rows, l.Field(pen, widget.Bytes(o.Saves), saves, widget.Right).Field(themes.FG(themes.Muted), most, batch, widget.Right).String())
+	}
+	return rows
 }
 
 func refuseCopy(c pane.Context) string {

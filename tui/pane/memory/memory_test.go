@@ -42,18 +42,22 @@ func TestStack(t *testing.T) {
 	golden.Size(t, stack(th, trainer.MemoryPlan{}, 40), 40, 1)
 }
 
-func TestLargestBatch(t *testing.T) {
-	p := trainer.Plan{Fits: true, Available: 1000, Memory: trainer.MemoryPlan{Base: 200, Activations: 100}}
-	c := &trainer.Config{BatchSize: 4}
-	if got := LargestBatch(p, c); got != 32 {
-		t.Errorf("800 bytes are left for activations of 25 a row: %d rows, want 32", got)
+// The plan's offers are listed with what they save; of a plan that does not fit the verdict and the offers that mend it come
+// before the other numbers.
+func TestOffers(t *testing.T) {
+	c := context(synthetic.At(0))
+	fits := ansi.Strip(New().View(80, 40, c))
+	for _, want := range []string{"change of run.yaml", "gradient_checkpointing: true", "259 MiB", "batch up to"} {
+		if !strings.Contains(fits, want) {
+			t.Errorf("the pane lacks %q:\n%s", want, fits)
+		}
 	}
-	p.Fits = false
-	if got := LargestBatch(p, c); got != 0 {
-		t.Errorf("a plan that does not fit has a largest batch of %d", got)
-	}
-	if got := LargestBatch(trainer.Plan{Fits: true}, c); got != 0 {
-		t.Errorf("memory that is not known has a largest batch of %d", got)
+	plan := *c.View.Plan
+	plan.Fits, plan.Verdict, plan.Available = false, "it will not fit: 394 MiB wanted, 200 MiB free; gradient_checkpointing: true makes it fit (135 MiB)", 200<<20
+	c.View.Plan = &plan
+	tight := ansi.Strip(New().View(80, 24, c))
+	if !strings.Contains(tight, "it will not fit: 394 MiB wanted") || !strings.Contains(tight, "✓ gradient_checkpointing: true") {
+		t.Errorf("a plan that does not fit:\n%s", tight)
 	}
 }
 
