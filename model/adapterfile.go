@@ -79,7 +79,7 @@ func ResumeAdapter(m *Model, dir, state string) (*Adapter, error) {
 func readAdapterConfig(dir string) (AdapterConfig, error) {
 	data, err := os.ReadFile(filepath.Join(dir, AdapterConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("it has no %s: not an adapter's folder", AdapterConfigFile)
+		return nil, fmt.Errorf("it has no %s: not an adapter's folder: %w", AdapterConfigFile, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, err

@@ -66,6 +66,10 @@ func readData(ctx context.Context, c Config, files *model.Files, progress func(s
 
 // newEncoder makes the journey from rows to tokens; the model may have no tokenizer when all rows are ready-made ids.
 func newEncoder(c Config, files *model.Files) (*datasets.Encoder, error) {
+	if maxSeqLength(c, files.Config) < 2 {
+		return nil, faultf(0, "prefix.num_virtual_tokens: %d leave no room in the model's context of %d tokens; give fewer, such as 20",
+			c.Prefix.VirtualTokens, files.Config.ContextLength)
+	}
 	e := &datasets.Encoder{MaxSeqLength: maxSeqLength(c, files.Config), TrainOnInputs: c.TrainOnInputs, Columns: c.Columns.Columns()}
 	e.Tokenizer = noTokenizer{vocab: files.Config.Vocab}
 	t, err := files.Tokenizer()
@@ -107,9 +111,17 @@ func (t noTokenizer) VocabSize() int                             { return t.voca
 // maxSeqLength is max_seq_length, or the model's context where that is shorter.
 func maxSeqLength(c Config, m model.Config) int {
 	if m.ContextLength > 0 {
-		return min(c.MaxSeqLength, m.ContextLength)
+		return min(c.MaxSeqLength, m.ContextLength-c.prefixTokens())
 	}
 	return c.MaxSeqLength
+}
+
+// prefixTokens is how many positions of the context a prefix takes before a row's first token.
+func (c Config) prefixTokens() int {
+	if c.Method == MethodPrefix {
+		return c.Prefix.VirtualTokens
+	}
+	return 0
 }
 
 // rowReader reads the files of a key of run.yaml.

@@ -68,6 +68,9 @@ func (r *Run) holdings(device compute.Info) (*holdings, error) {
 		return nil, err
 	}
 	planner, err := model.NewPlanner(r.files.Config, options)
+	if errors.Is(err, model.ErrAdapter) && r.config.AdapterNameOrPath != "" {
+		return nil, fmt.Errorf("adapter_name_or_path: %s: %w", r.config.AdapterNameOrPath, err)
+	}
 	if errors.Is(err, model.ErrAdapter) {
 		return nil, faultf(0, "%s.%v", r.config.Method.section(), err)
 	}

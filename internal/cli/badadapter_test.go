@@ -78,7 +78,7 @@ func TestBadAdapters(t *testing.T) {
 		{"no such module", "llama-gqa", key("target_modules", []string{"wq"}), exitFailed, []string{"target_modules", "nothing matches", "q_proj"}},
 		{"config is no JSON", "llama-gqa", func(t *testing.T, dir string) { write(t, dir, configFile, "{") }, exitFailed, []string{configFile}},
 		{"config is a list", "llama-gqa", func(t *testing.T, dir string) { write(t, dir, configFile, "[]") }, exitFailed, []string{configFile}},
-		{"no config", "llama-gqa", gone(configFile), exitFailed, []string{configFile}},
+		{"no config", "llama-gqa", gone(configFile), exitUsage, []string{configFile}},
 		{"no weights", "llama-gqa", gone(weights), exitUsage, []string{weights}},
 		{"weights cut in half", "llama-gqa", func(t *testing.T, dir string) {
 			data := read(t, dir, weights)
