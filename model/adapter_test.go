@@ -269,36 +269,3 @@ func TestMergedEqualsAdapted(t *testing.T) {
 	}
 	within(t, "log-probabilities", got, want, 2e-5)
 }
-
-func FuzzAdapterConfig(f *testing.F) {
-	for _, name := range []string{"lora-init", "lora-qv-rslora-random"} {
-		data, err := os.ReadFile(filepath.Join(refDir, "llama-gqa/adapters", name, AdapterConfigFile))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Add([]byte(`{"peft_type":"LORA","rank_pattern":{"a":1,"b":2},"layers_to_transform":[1],"layers_pattern":"layers","exclude_modules":"x"}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseLoRA(data)
-		if err != nil {
-			return
-		}
-		r, _, err := c.pairShape("model.layers.0.self_attn.q_proj", 0)
-		if err == nil && (r < 0 || r > maxRank) {
-			t.Errorf("rank %d", r)
-		}
-		out, err := c.JSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := parseLoRA(out)
-		if err != nil {
-			t.Fatalf("does not read what it wrote: %v\n%s", err, out)
-		}
-		second, err := again.JSON()
-		if err != nil || string(second) != string(out) {
-			t.Errorf("%s\n%s %v", out, second, err)
-		}
-	})
-}
