@@ -35,8 +35,20 @@ var families = []family{
 	{name: "LLaMA, bfloat16", folder: "llama-gqa-bf16", only: forwardOnly, why: whyVariant},
 	{name: "LLaMA, stored as NF4, double", folder: "llama-gqa-nf4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, stored as NF4", folder: "llama-gqa-nf4-single", only: forwardOnly, why: whyStored},
+	{name: "LLaMA, stored as FP4", folder: "llama-gqa-fp4", only: forwardOnly, why: whyStored},
 	{name: "Mistral, sliding window", folder: "mistral-window"},
 	{name: "Gemma", folder: "gemma"},
+	{name: "Gemma 2", folder: "gemma2"},
+	{name: "Gemma 3", folder: "gemma3"},
+	{name: "GPT-NeoX, parallel", folder: "gpt-neox"},
+	{name: "GPT-NeoX, sequential", folder: "gpt-neox-seq"},
+	{name: "Falcon 7B", folder: "falcon-7b"},
+	{name: "Falcon 40B", folder: "falcon-40b"},
+	{name: "Falcon RW", folder: "falcon-rw"},
+	{name: "Qwen2", folder: "qwen2"},
+	{name: "Qwen3", folder: "qwen3"},
+	{name: "Phi-3", folder: "phi3"},
+	{name: "StarCoder2", folder: "starcoder2"},
 }
 
 // method is a training run of testdata/ref, and the adapter that it trains.
@@ -83,10 +95,26 @@ var methods = []method{
 		name: "QLoRA, NF4", base: "llama-gqa", run: "qlora-single", adapter: "lora", options: nf4,
 		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
 	},
+	{
+		name: "QLoRA, FP4, double", base: "llama-gqa", run: "qlora-fp4", adapter: "lora", options: fp4Double,
+		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
+	},
+	{
+		name: "QLoRA, FP4", base: "llama-gqa", run: "qlora-fp4-single", adapter: "lora", options: fp4,
+		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
+	},
 	{name: "DoRA", base: "llama-gqa", run: "dora", adapter: "dora", scores: "dora"},
 	{
 		name: "QDoRA", base: "llama-gqa", run: "qdora", adapter: "dora", scores: "nf4_double+dora", options: nf4Double,
 		why: map[string]string{columnMerged: whySameFile},
+	},
+	{
+		name: "Houlsby", base: "llama-gqa", run: "houlsby", adapter: "houlsby", scores: "houlsby", file: bottleneckScores,
+		why: map[string]string{columnMerged: whyBottleneck},
+	},
+	{
+		name: "Pfeiffer", base: "llama-gqa", run: "pfeiffer", adapter: "pfeiffer", scores: "pfeiffer", file: bottleneckScores,
+		why: map[string]string{columnMerged: whyBottleneck},
 	},
 	{
 		name: "prefix", base: "llama-gqa", run: "prefix", adapter: "prefix", scores: "prefix",
@@ -96,6 +124,8 @@ var methods = []method{
 		name: "prefix, projection", base: "llama-gqa", run: "prefix-projection", adapter: "prefix-projection", scores: "prefix-projection", encoder: true,
 		why: map[string]string{columnMerged: whyPrefix},
 	},
+	{name: "LoRA, adamw_8bit", base: "llama-gqa", run: "lora-adamw8", adapter: "lora-wide", why: whyAdamW8},
+	{name: "full, adamw_8bit", base: "llama-gqa", run: "full-adamw8", why: whyAdamW8},
 }
 
 const bottleneckScores = "scores-bottleneck.safetensors"
