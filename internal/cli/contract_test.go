@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -198,13 +199,17 @@ func TestGenerate(t *testing.T) {
 	if plain := ok(t, append(args, "--seed", "1")...).stdout; plain != a.Text+"\n" {
 		t.Errorf("streamed %q, with --json %q", plain, a.Text)
 	}
-	// id 2 is the end of the text: greedy decoding of this prompt comes to it, and goes on only when asked
+	// an end of the text that greedy decoding of this prompt comes to: it goes on only when asked
 	f := readForward(t, "llama-gqa")
 	prompt := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.PromptIDs), " ", ","), "[]")
-	out := decodeLines[generateResult](t, ok(t, "generate", "--model", model, "--prompt-ids", prompt, "--max-new-tokens", "40", "--json").stdout)[0]
-	at := 0
-	for f.Generated[at] != 2 {
-		at++
+	ends := copyModel(t, "llama-gqa")
+	end := f.Generated[9]
+	at := slices.Index(f.Generated, end)
+	setKey(t, filepath.Join(ends, "generation_config.json"), "eos_token_id", end)
+	out := decodeLines[generateResult](t, ok(t, "generate", "--model", ends, "--prompt-ids", prompt, "--max-new-tokens", "40", "--json").stdout)[0]
+	on := decodeLines[generateResult](t, ok(t, "generate", "--model", ends, "--prompt-ids", prompt, "--max-new-tokens", "40", "--ignore-eos", "--json").stdout)[0]
+	if on.FinishReason != "length" || fmt.Sprint(on.IDs) != fmt.Sprint(f.Generated[:40]) {
+		t.Errorf("with --ignore-eos %+v, want %v", on, f.Generated[:40])
 	}
 	if out.FinishReason != "stop" || len(out.IDs) < at || len(out.IDs) > at+1 || fmt.Sprint(out.IDs[:at]) != fmt.Sprint(f.Generated[:at]) {
 		t.Errorf("got %+v, want the first %d of %v", out, at, f.Generated)
