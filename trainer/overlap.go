@@ -13,8 +13,8 @@ import (
 // or one of its checkpoints, and rows that have a name there which the run writes. Links and spellings are seen through.
 func (c Config) checkOverlap() error {
 	out, err := filepath.EvalSymlinks(c.OutputDir)
-	if err != nil { // there is no such folder yet, so that nothing can lie in it
-		return nil
+	if err != nil {
+		return nil //nolint:nilerr // there is no such folder yet, so that nothing can lie in it
 	}
 	for _, in := range []struct{ key, path string }{
 		{"model_name_or_path", c.ModelNameOrPath}, {"adapter_name_or_path", c.AdapterNameOrPath},
