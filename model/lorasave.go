@@ -55,16 +55,17 @@ func (l *lora) addModules() error {
 	for i := range l.base.tensors {
 		t := &l.base.tensors[i]
 		path := modulePathOf(t.name)
-		if !l.c.saves(path) {
+		as := l.savedAs(path)
+		if as == "" {
 			continue
 		}
 		if t.weight.Quant != nil {
 			return fmt.Errorf("modules_to_save: %s is held in 4 bits, which cannot be trained; adapt it (target_modules), or load the base without load_in_4bit", path)
 		}
-		l.found(found, path)
+		l.found(found, as)
 		l.instead[t.name] = len(l.list)
 		l.list = append(l.list, adapterTensor{
-			name: peftPrefix + t.name, shape: t.shape, decay: !t.kind.vector(), from: t, bind: l.binder(t),
+			name: peftPrefix + as + strings.TrimPrefix(t.name, path), shape: t.shape, decay: !t.kind.vector(), from: t, bind: l.binder(t),
 		})
 	}
 	l.addTiedHead(found)
@@ -75,6 +76,19 @@ func (l *lora) addModules() error {
 		}
 	}
 	return nil
+}
+
+// savedAs is the path under which PEFT saves a module, empty where modules_to_save does not name it. GPT-NeoX' head is embed_out in
+// its files and in transformers 4, lm_head in transformers 5: it answers to both, and is saved under the one that is asked for.
+func (l *lora) savedAs(path string) string {
+	const head = "lm_head"
+	switch {
+	case l.c.saves(path):
+		return path
+	case path == familyNamed(l.base.cfg.Family).names.head && l.c.saves(head):
+		return head
+	}
+	return ""
 }
 
 // found notes which names a module answers to.

@@ -205,3 +205,32 @@ func TestTiedModulesToSave(t *testing.T) {
 		again.Free()
 	}
 }
+
+// GPT-NeoX' head has two names: transformers 4's, which its files have, and transformers 5's, under which PEFT looks for it today.
+func TestNeoXHeadByEitherName(t *testing.T) {
+	m := loadModel(t, openDevice(t), "gpt-neox", LoadOptions{})
+	for _, name := range []string{"embed_out", "lm_head"} {
+		a, err := NewAdapter(m, LoRAConfig{R: 2, Alpha: 4, ModulesToSave: []string{name}}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := a.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		a.Free()
+		set, err := safetensors.Open(filepath.Join(dir, AdapterWeightsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := set.Tensor("base_model.model." + name + ".weight"); !ok {
+			t.Errorf("modules_to_save %s: the file has %v", name, set.Names())
+		}
+		set.Close()
+		again, err := LoadAdapter(m, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Free()
+	}
+}

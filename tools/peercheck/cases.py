@@ -23,6 +23,11 @@ PREFIX_SHAPES = {"falcon-7b": dict(num_attention_heads=1, token_dim=8)}
 EMBEDDINGS = {"gpt-neox": "embed_in"}
 QUANTISED = {"nf4-double": ("nf4", True), "nf4-single": ("nf4", False), "fp4-double": ("fp4", True), "fp4-single": ("fp4", False)}
 ALL_LINEAR = "every linear layer"
+# What cannot be equal, and why: the row stands in the table with its reason.
+EXPLAINED = {
+    ("falcon-40b", "prefix"): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads that "
+                              "differ within a group; lathe's has one for each group, and refuses the other",
+}
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,7 @@ class Lathe:
     def score(self, model: Path, adapter: Path | None = None, quant=None) -> list[list[float]]:
         args = ["score", "--model", model, "--ids", self.ids, "--json", "--device", "cpu"]
         args += ["--adapter", adapter] if adapter else []
-        if quant:
-            args += ["--load-in-4bit", f"--double-quant={str(quant[1]).lower()}"]
-            args += ["--quant-type", quant[0]] if quant[0] != "nf4" else []
+        args += four_bit(quant)
         return [json.loads(line)["logprobs"] for line in self.run(*args).splitlines()]
 
     def train(self, run: dict, out: Path) -> Path:
@@ -37,9 +35,15 @@ class Lathe:
         self.run("train", "-c", config, "--json", "--device", "cpu")
         return out
 
-    def merge(self, adapter: Path, out: Path) -> Path:
-        self.run("export", "merged", "--adapter", adapter, "--out", out, "--json")
+    def merge(self, adapter: Path, out: Path, quant=None) -> Path:
+        self.run("export", "merged", "--adapter", adapter, "--out", out, "--json", "--device", "cpu", *four_bit(quant))
         return out
+
+
+def four_bit(quant: tuple[str, bool] | None) -> list[str]:
+    if quant is None:
+        return []
+    return ["--load-in-4bit", "--bnb-4bit-quant-type", quant[0], f"--double-quant={str(quant[1]).lower()}"]
 
 
 def layout(folder: Path) -> dict[str, str]:

