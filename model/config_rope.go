@@ -90,8 +90,11 @@ func (c *Config) readRoPE(k *keys, f *family) {
 	if c.RoPE.Partial == 1 {
 		c.RoPE.Partial = 0
 	}
-	if c.RoPE.Theta <= 0 || c.LocalRoPE != nil && c.LocalRoPE.Theta <= 0 {
+	if c.RoPE.Theta <= 0 {
 		k.fail(theta, fmt.Errorf("%v is not above 0", c.RoPE.Theta))
+	}
+	if l := c.LocalRoPE; l != nil && l.Theta <= 0 {
+		k.fail("rope_local_base_freq", fmt.Errorf("%v is not above 0", l.Theta))
 	}
 }
 
@@ -104,6 +107,8 @@ func (r *RoPE) read(c *Config, f *family, k, top *keys) {
 	r.Type = k.text("rope_type", k.text("type", "default"))
 	if f.name == "phi3" && (r.Type == "su" || r.Type == "yarn") { // as its first checkpoints call it
 		r.Type = "longrope"
+	} else if f.name == "phi3" && r.Type != "default" && r.Type != "longrope" {
+		k.fail("rope_type", fmt.Errorf("%q is not supported for %s (default or longrope)", r.Type, f.architecture))
 	}
 	if p := k.number("partial_rotary_factor", 1); f.partialRotary() && k.has("partial_rotary_factor") {
 		r.Partial = p

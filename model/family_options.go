@@ -183,6 +183,8 @@ var otherwise = map[string]string{
 	"sliding_window":              "null",
 	"attention_bias":              "false",
 	"mlp_bias":                    "false",
+	"qkv_bias":                    "false",
+	"lm_head_bias":                "false",
 	"num_experts":                 "0",
 	"num_local_experts":           "0",
 	"use_qk_norm":                 "false",

@@ -9,22 +9,28 @@ import (
 	"lathe/compute/cpu"
 )
 
-// net is a block of two residual branches, beside each other or one after the other, under an embedding.
+// net is a block under an embedding, in one of the forms.
 type net struct {
 	t        *testing.T
 	dev      compute.Device
 	embed    Embedding
 	norm     Norm
+	layer    Norm // a LayerNorm
 	up, down *Linear
 	side     *Linear
-	parallel bool
+	fused    *Linear
+	form     string
 }
+
+// forms are two residual branches one after the other or beside each other, and one that ends in a norm of its own, over a
+// fused projection.
+var forms = []string{"sequential", "parallel", "fused"}
 
 const (
 	rows, width, inner = 3, 8, 12
 )
 
-func newNet(t *testing.T, parallel bool) *net {
+func newNet(t *testing.T, form string) *net {
 	dev, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -34,9 +40,12 @@ func newNet(t *testing.T, parallel bool) *net {
 			t.Error(err)
 		}
 	})
-	n := &net{t: t, dev: dev, parallel: parallel}
+	n := &net{t: t, dev: dev, form: form}
 	n.embed = Embedding{Table: n.values(5*width, 1), Grad: n.zeros(5 * width), Scale: 1}
 	n.norm = Norm{W: n.values(width, 2), Grad: n.zeros(width), Eps: 1e-5}
+	n.layer = Norm{
+		W: n.values(width, 9), Grad: n.zeros(width), Bias: n.values(width, 10), BiasGrad: n.zeros(width), Eps: 1e-5, Layer: true,
+	}
 	linear := func(out, in int, seed float64) *Linear {
 		return &Linear{
 			W: compute.Weight{Out: out, In: in, Data: n.values(out*in, seed)}, Grad: n.zeros(out * in),
@@ -44,6 +53,7 @@ func newNet(t *testing.T, parallel bool) *net {
 		}
 	}
 	n.up, n.down, n.side = linear(inner, width, 3), linear(width, inner, 4), linear(width, width, 5)
+	n.fused = linear(2*inner, width, 11)
 	n.side.LoRA = &LoRA{
 		R: 2, A: n.values(2*width, 6), B: n.values(2*width, 7), GradA: n.zeros(2 * width), GradB: n.zeros(2 * width),
 		Scale: 1.5, Dropout: 0.25, Stream: 9,
@@ -88,7 +98,15 @@ func (n *net) block(t *Tape, x *Tensor) *Tensor {
 		g := t.Linear(h, n.up, rows) // one weight used twice: its gradient adds up
 		return t.AddLinear(x, t.Gated(g, u, compute.SiLU, true), n.down, rows)
 	}
-	if n.parallel {
+	switch n.form {
+	case "fused":
+		h := t.Norm(x, &n.layer, rows, width, true)
+		gate, up := t.New(rows*inner, true), t.New(rows*inner, true)
+		t.Split(t.LinearInto(t.New(rows*2*inner, false), h, n.fused, rows), rows, 3, gate, up)
+		y := t.Gated(t.Activation(gate, compute.GELU, true), up, compute.Tanh, true)
+		head := Norm{W: n.norm.W.Slice(0, width/2), Grad: n.norm.Grad.Slice(0, width/2), Eps: n.norm.Eps, Offset: 1}
+		return t.Add(x, t.Norm(t.Linear(y, n.down, rows), &head, rows*2, width/2, false)) // of each of two heads
+	case "parallel":
 		h := t.Norm(x, &n.norm, rows, width, true)
 		x = t.AddLinear(x, h, n.side, rows)
 		return mlp(x, h)
@@ -146,6 +164,10 @@ func (n *net) params() []param {
 	return []param{
 		{"embedding", n.embed.Table, n.embed.Grad},
 		{"norm", n.norm.W, n.norm.Grad},
+		{"layer norm", n.layer.W, n.layer.Grad},
+		{"layer norm bias", n.layer.Bias, n.layer.BiasGrad},
+		{"fused", n.fused.W.Data, n.fused.Grad},
+		{"fused bias", n.fused.Bias, n.fused.BiasGrad},
 		{"up", n.up.W.Data, n.up.Grad},
 		{"up bias", n.up.Bias, n.up.BiasGrad},
 		{"down", n.down.W.Data, n.down.Grad},
@@ -172,8 +194,8 @@ func (n *net) gradients(checkpoint bool) [][]float32 {
 // Every gradient against the central difference of the loss, element by element. Float32 sums of size 10 and steps of
 // 1e-2 leave an error of about 1e-3.
 func TestGradientsAgainstDifferences(t *testing.T) {
-	for _, parallel := range []bool{false, true} {
-		n := newNet(t, parallel)
+	for _, form := range forms {
+		n := newNet(t, form)
 		grads := n.gradients(false)
 		for i, p := range n.params() {
 			value := compute.Download[float32](n.dev, p.value)
@@ -187,7 +209,7 @@ func TestGradientsAgainstDifferences(t *testing.T) {
 				}
 				want := (at(value[j]+eps) - at(value[j]-eps)) / (2 * eps)
 				if d := math.Abs(want - float64(grads[i][j])); d > 2e-3*max(1, math.Abs(want)) {
-					t.Errorf("parallel %v: %s[%d]: gradient %g, difference quotient %g", parallel, p.name, j, grads[i][j], want)
+					t.Errorf("%s: %s[%d]: gradient %g, difference quotient %g", form, p.name, j, grads[i][j], want)
 				}
 			}
 			compute.Upload(n.dev, p.value, value)
@@ -197,12 +219,12 @@ func TestGradientsAgainstDifferences(t *testing.T) {
 
 // A checkpointed block runs the same operations on the same numbers.
 func TestCheckpointIsBitExact(t *testing.T) {
-	for _, parallel := range []bool{false, true} {
-		n := newNet(t, parallel)
+	for _, form := range forms {
+		n := newNet(t, form)
 		plain, checkpointed := n.gradients(false), n.gradients(true)
 		for i, p := range n.params() {
 			if !slices.Equal(plain[i], checkpointed[i]) {
-				t.Errorf("parallel %v: %s differs", parallel, p.name)
+				t.Errorf("%s: %s differs", form, p.name)
 			}
 		}
 	}
@@ -210,7 +232,7 @@ func TestCheckpointIsBitExact(t *testing.T) {
 
 // Scratch of a scope is free again after it, forward and backward, and forward alone saves nothing.
 func TestScopesGiveScratchBack(t *testing.T) {
-	n := newNet(t, false)
+	n := newNet(t, "sequential")
 	x := func(t *Tape) *Tensor { return t.New(rows*width, true) }
 	tape := n.tape(false)
 	in := x(tape)
