@@ -1,5 +1,21 @@
 package model
 
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// float is a number that Python reads as a float: 30.0, not 30, which some of transformers' configurations refuse. bits is the
+// precision that it has here, 32 or 64.
+func float(x float64, bits int) json.Number {
+	text := strconv.FormatFloat(x, 'g', -1, bits)
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return json.Number(text)
+}
+
 // fields spells the configuration with transformers 4's keys, which version 5 reads too.
 func (c *Config) fields() map[string]any {
 	f := familyNamed(c.Family)
@@ -7,8 +23,8 @@ func (c *Config) fields() map[string]any {
 		"architectures": []string{c.Architecture}, "model_type": c.Family,
 		"hidden_size": c.Hidden, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "vocab_size": c.Vocab,
 		f.spell("num_key_value_heads"): c.KVHeads, f.spell("intermediate_size"): c.Intermediate,
-		"max_position_embeddings": c.ContextLength, f.spell("rms_norm_eps"): c.NormEps, f.spell("hidden_act"): actNames[c.Act],
-		"tie_word_embeddings": c.TieHead, "initializer_range": c.InitStd, "attention_dropout": c.AttnDropout, "use_cache": true,
+		"max_position_embeddings": c.ContextLength, f.spell("rms_norm_eps"): float(float64(c.NormEps), 32), f.spell("hidden_act"): actNames[c.Act],
+		"tie_word_embeddings": c.TieHead, "initializer_range": float(c.InitStd, 64), "attention_dropout": float(c.AttnDropout, 64), "use_cache": true,
 	}
 	if f.name == "llama" || c.HeadDim*c.Heads != c.Hidden || f.defaults["head_dim"] != "" {
 		out["head_dim"] = c.HeadDim // some families' classes compute it and take none

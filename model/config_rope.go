@@ -148,15 +148,15 @@ func (r *RoPE) readFactor(k *keys) {
 
 // ropeFields writes the rotary parameters as transformers 4 does.
 func (c *Config) ropeFields(f *family, out map[string]any) {
-	out[f.spell("rope_theta")] = c.RoPE.Theta
+	out[f.spell("rope_theta")] = float(c.RoPE.Theta, 64)
 	if f.partialRotary() {
-		out[f.spell("partial_rotary_factor")] = 1.0
+		out[f.spell("partial_rotary_factor")] = float(1, 64)
 		if c.RoPE.Partial > 0 {
-			out[f.spell("partial_rotary_factor")] = c.RoPE.Partial
+			out[f.spell("partial_rotary_factor")] = float(c.RoPE.Partial, 64)
 		}
 	}
 	if c.LocalRoPE != nil {
-		out["rope_local_base_freq"] = c.LocalRoPE.Theta
+		out["rope_local_base_freq"] = float(c.LocalRoPE.Theta, 64)
 	}
 	r := &c.RoPE
 	scaling := map[string]any{"rope_type": r.Type}
@@ -164,17 +164,17 @@ func (c *Config) ropeFields(f *family, out map[string]any) {
 	case "default", "":
 		return
 	case "linear", "dynamic":
-		scaling["factor"] = r.Factor
+		scaling["factor"] = float(r.Factor, 64)
 	case "llama3":
-		scaling["factor"], scaling["original_max_position_embeddings"] = r.Factor, r.OriginalContext
-		scaling["low_freq_factor"], scaling["high_freq_factor"] = r.LowFreqFactor, r.HighFreqFactor
+		scaling["factor"], scaling["original_max_position_embeddings"] = float(r.Factor, 64), r.OriginalContext
+		scaling["low_freq_factor"], scaling["high_freq_factor"] = float(r.LowFreqFactor, 64), float(r.HighFreqFactor, 64)
 	case "yarn":
-		scaling["factor"], scaling["original_max_position_embeddings"] = r.Factor, r.OriginalContext
-		scaling["attention_factor"], scaling["truncate"] = r.AttentionFactor, !r.NoTruncate
-		scaling["beta_fast"], scaling["beta_slow"] = r.BetaFast, r.BetaSlow
+		scaling["factor"], scaling["original_max_position_embeddings"] = float(r.Factor, 64), r.OriginalContext
+		scaling["attention_factor"], scaling["truncate"] = float(r.AttentionFactor, 64), !r.NoTruncate
+		scaling["beta_fast"], scaling["beta_slow"] = float(r.BetaFast, 64), float(r.BetaSlow, 64)
 	case "longrope":
-		scaling["original_max_position_embeddings"], scaling["attention_factor"] = r.OriginalContext, r.AttentionFactor
-		scaling["short_factor"], scaling["long_factor"] = r.ShortFactor, r.LongFactor
+		scaling["original_max_position_embeddings"], scaling["attention_factor"] = r.OriginalContext, float(r.AttentionFactor, 64)
+		scaling["factor"], scaling["short_factor"], scaling["long_factor"] = float(r.Factor, 64), r.ShortFactor, r.LongFactor
 		if f.name == "phi3" {
 			out["original_max_position_embeddings"] = r.OriginalContext
 		}

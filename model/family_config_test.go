@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"lathe/compute"
 	"lathe/model/safetensors"
 )
 
@@ -127,6 +128,27 @@ func TestFamilyDefaults(t *testing.T) {
 	})
 	want := math.Sqrt(1 + math.Log(128.0/32)/math.Log(32))
 	check("phi3: su is longrope", c.RoPE.Type == "longrope" && math.Abs(c.RoPE.AttentionFactor-want) < 1e-12)
+}
+
+// Python tells 30 from 30.0, and transformers 5 refuses the first where its configuration has a float; and the other way round.
+func TestWrittenNumbersHavePythonsTypes(t *testing.T) {
+	c, err := NewConfig("gemma2", map[string]any{
+		"hidden_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 72, "vocab_size": 97, "rms_norm_eps": 1e-6,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := c.JSON(compute.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"final_logit_softcapping": 30.0`, `"rope_theta": 10000.0`, `"attention_dropout": 0.0`, `"rms_norm_eps": 1e-06`, `"query_pre_attn_scalar": 256,`, `"head_dim": 256`,
+	} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("no %s in %s", want, data)
+		}
+	}
 }
 
 // Checkpoints hold the same tensors under other names: saved without the head, by other versions of transformers, with buffers

@@ -61,7 +61,7 @@ func (o *options) softcap(key string, to *float32) {
 			o.in.fail(key, fmt.Errorf("%v is not above 0", *to))
 		}
 	case o.out != nil && *to > 0:
-		o.out[key] = *to
+		o.out[key] = float(float64(*to), 32)
 	case o.out != nil:
 		o.out[key] = nil
 	}

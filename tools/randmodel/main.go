@@ -1,14 +1,16 @@
-// Command randmodel writes a llama with random weights in Hugging Face layout: a model of a chosen size to train,
-// benchmark and break things with, without a download.
+// Command randmodel writes a model with random weights in Hugging Face layout, a llama or one of another family: of a chosen
+// size, to train, benchmark and break things with, without a download.
 //
 //	go run ./tools/randmodel --preset 60m --out /tmp/llama-60m
+//	go run ./tools/randmodel --family falcon --set new_decoder_architecture=true --kv-heads 2 --out /tmp/falcon
 //	go run ./tools/randmodel --hidden 256 --layers 4 --heads 8 --kv-heads 2 --vocab 50304 --tokenizer gpt2.json --out m
 //
-// Weights are normal with deviation 0.02, norms are 1. A tensor depends on the seed and its name alone, so the same flags
+// Weights are normal with deviation 0.02, norms change nothing. A tensor depends on the seed and its name alone, so the same flags
 // give the same bytes.
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,7 +18,8 @@ import (
 	"os"
 	"strings"
 
-	"lathe/model/safetensors"
+	"lathe/compute"
+	"lathe/model"
 )
 
 // presets are shapes by name; the number is the parameters they come to.
@@ -40,7 +43,7 @@ func main() {
 // options are the flags that are no part of the shape.
 type options struct {
 	out, tokenizer string
-	dtype          safetensors.DType
+	dtype          compute.DType
 	seed           uint64
 	shardBytes     int64
 }
@@ -63,10 +66,14 @@ func run(args []string, stdout io.Writer) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if err := write(s, o, tok); err != nil {
+	c, err := s.config(tok)
+	if err != nil {
+		return err
+	}
+	if err := write(c, o, tok); err != nil {
 		return fmt.Errorf("write model: %w", err)
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %.1f M parameters, %s, vocabulary %d, seed %d\n", o.out, float64(s.parameters())/1e6, o.dtype, s.Vocab, o.seed)
+	_, err = fmt.Fprintf(stdout, "%s: %s, %.1f M parameters, %s, vocabulary %d, seed %d\n", o.out, c.Family, float64(c.Parameters())/1e6, o.dtype, s.Vocab, o.seed)
 	return err
 }
 
@@ -81,7 +88,18 @@ func parse(args []string) (s shape, o options, err error) {
 	intermediate := f.Int("intermediate", 0, "MLP width (default: 8/3 of hidden, rounded up to 64)")
 	vocab := f.Int("vocab", 0, "vocabulary (default: the tokenizer's, rounded up to 64)")
 	positions := f.Int("positions", 2048, "max_position_embeddings")
-	tied := f.Bool("tied", false, "one matrix for embedding and head")
+	tied := f.Bool("tied", false, "one matrix for embedding and head (default: as the family has it)")
+	family := f.String("family", "llama", "model_type: "+strings.Join(model.Families(), ", "))
+	keys := map[string]any{}
+	f.Func("set", "further KEY=JSON of config.json; may be given again", func(text string) error {
+		key, value, ok := strings.Cut(text, "=")
+		var parsed any
+		if err := json.Unmarshal([]byte(value), &parsed); !ok || err != nil {
+			return fmt.Errorf("%q is not KEY=JSON", text)
+		}
+		keys[key] = parsed
+		return nil
+	})
 	f.StringVar(&o.tokenizer, "tokenizer", "", "tokenizer.json to copy, with tokenizer_config.json beside it (default: a byte-level one of 272 entries)")
 	dtype := f.String("dtype", "float32", "float32, bfloat16 or float16")
 	f.Uint64Var(&o.seed, "seed", 42, "seed of the weights")
@@ -92,8 +110,9 @@ func parse(args []string) (s shape, o options, err error) {
 	if f.NArg() > 0 || o.out == "" {
 		return s, o, errors.New("give --out FOLDER and no other argument; --help lists the flags")
 	}
-	dtypes := map[string]safetensors.DType{"float32": safetensors.F32, "bfloat16": safetensors.BF16, "float16": safetensors.F16}
-	if o.dtype = dtypes[*dtype]; o.dtype == safetensors.Invalid {
+	dtypes := map[string]compute.DType{"float32": compute.F32, "bfloat16": compute.BF16, "float16": compute.F16}
+	known := false
+	if o.dtype, known = dtypes[*dtype]; !known {
 		return s, o, fmt.Errorf("--dtype %q: choose float32, bfloat16 or float16", *dtype)
 	}
 	s = shape{Hidden: *hidden, Layers: *layers, Heads: *heads, KVHeads: *kv, Intermediate: *intermediate, Vocab: *vocab}
@@ -110,7 +129,12 @@ func parse(args []string) (s shape, o options, err error) {
 			}
 		})
 	}
-	s.Positions, s.Tied, s.DType = *positions, *tied, *dtype
+	s.Positions, s.Family, s.Keys = *positions, *family, keys
+	f.Visit(func(given *flag.Flag) {
+		if given.Name == "tied" {
+			s.Tied = tied
+		}
+	})
 	return s.withDefaults(), o, nil
 }
 

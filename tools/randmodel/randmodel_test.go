@@ -7,9 +7,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"lathe/model"
 	"lathe/model/safetensors"
 )
 
@@ -24,10 +26,16 @@ func mustRun(t *testing.T, args ...string) string {
 
 func TestPresetSizes(t *testing.T) {
 	for name, want := range map[string]float64{"10m": 8.6, "30m": 31.7, "60m": 60.1, "60m-gqa": 59.2} {
-		if got := float64(presets[name].parameters()) / 1e6; math.Abs(got-want) > 0.05 {
+		s := presets[name]
+		s.Family, s.Positions = "llama", 64
+		c, err := s.config(&tokenizerFiles{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := float64(c.Parameters()) / 1e6; math.Abs(got-want) > 0.05 {
 			t.Errorf("%s has %.2f M parameters, its comment says %.1f", name, got, want)
 		}
-		if s := presets[name]; s.Hidden%64 != 0 || s.Intermediate%64 != 0 {
+		if s.Hidden%64 != 0 || s.Intermediate%64 != 0 {
 			t.Errorf("%s: hidden and intermediate have to be multiples of NF4's block", name)
 		}
 	}
@@ -78,6 +86,31 @@ func TestWritesWholeFolder(t *testing.T) {
 	}
 }
 
+func TestEveryFamily(t *testing.T) {
+	for _, family := range model.Families() {
+		dir := mustRun(t, "--family", family, "--hidden", "64", "--layers", "2", "--heads", "4", "--tied")
+		f, err := model.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := f.Config; c.Family != family || c.HeadDim != 16 || !c.TieHead || !slices.Equal(c.EOS, []int32{2}) {
+			t.Errorf("%s: %+v", family, c)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	dir := mustRun(t, "--family", "falcon", "--hidden", "64", "--heads", "4", "--kv-heads", "2", "--set", "new_decoder_architecture=true")
+	f, err := model.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Config.KVHeads != 2 {
+		t.Errorf("%d key-value heads, want 2", f.Config.KVHeads)
+	}
+}
+
 func TestSameSeedSameBytes(t *testing.T) {
 	read := func(seed string) []byte {
 		b, err := os.ReadFile(filepath.Join(mustRun(t, "--hidden", "32", "--layers", "1", "--heads", "2", "--tied", "--seed", seed), "model.safetensors"))
@@ -117,6 +150,8 @@ func TestRefuses(t *testing.T) {
 		"--preset":          {"--out", "x", "--preset", "7b"},
 		"--dtype":           {"--out", "x", "--dtype", "int8"},
 		"--layers":          {"--out", "x", "--layers", "0"},
+		"model_type":        {"--out", "x", "--family", "mamba"},
+		"not KEY=JSON":      {"--out", "x", "--set", "sliding_window"},
 	} {
 		if err := run(args, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("run %v: %v, want an error naming %q", args, err, want)
