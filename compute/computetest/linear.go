@@ -54,10 +54,11 @@ func (b *bench) weight(kind string, out, in int) (compute.Weight, []float64) {
 		w.Data, x = b.halves(compute.F16, x)
 	default:
 		name, double := strings.CutSuffix(kind, " double")
-		code, err := compute.NF4, error(nil)
+		code := compute.NF4
 		if name == compute.FP4.String() {
 			code = compute.FP4
 		}
+		var err error
 		if w, err = compute.NewQuant4(b.Device, out, in, code, double); err != nil {
 			b.Fatal(err)
 		}

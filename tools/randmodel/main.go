@@ -111,7 +111,7 @@ func parse(args []string) (s shape, o options, err error) {
 		return s, o, errors.New("give --out FOLDER and no other argument; --help lists the flags")
 	}
 	dtypes := map[string]compute.DType{"float32": compute.F32, "bfloat16": compute.BF16, "float16": compute.F16}
-	known := false
+	var known bool
 	if o.dtype, known = dtypes[*dtype]; !known {
 		return s, o, fmt.Errorf("--dtype %q: choose float32, bfloat16 or float16", *dtype)
 	}
