@@ -20,7 +20,7 @@ var mayImport = []struct {
 	{"compute", nil},
 	{"compute/cpu/...", []string{"compute"}},
 	{"compute/computetest", []string{"compute"}},
-	{"cuda/...", []string{"compute"}},
+	{"cuda/...", []string{"compute", "cuda/..."}},
 	{"model/safetensors", nil},
 	{"model/tokenizer", nil},
 	{"model/template", nil},
