@@ -100,21 +100,21 @@ type IntList []int
 
 // LoRAConfig is PEFT's LoraConfig.
 type LoRAConfig struct {
-	R             int        `yaml:"r" json:"r"`
-	Alpha         float64    `yaml:"lora_alpha" json:"lora_alpha"`
-	TargetModules StringList `yaml:"target_modules" json:"target_modules,omitempty"` // names, "all-linear", or one regular expression; none: PEFT's default
-	Dropout       float64    `yaml:"lora_dropout" json:"lora_dropout"`
-	Bias          string     `yaml:"bias" json:"bias"` // none, all or lora_only
-	UseRSLoRA     bool       `yaml:"use_rslora" json:"use_rslora"`
-	UseDoRA       bool       `yaml:"use_dora" json:"use_dora,omitempty"`
+	R             int                 `yaml:"r" json:"r"`
+	Alpha         float64             `yaml:"lora_alpha" json:"lora_alpha"`
+	TargetModules model.TargetModules `yaml:"target_modules" json:"target_modules,omitzero"` // none: PEFT's default
+	Dropout       float64             `yaml:"lora_dropout" json:"lora_dropout"`
+	Bias          string              `yaml:"bias" json:"bias"` // none, all or lora_only
+	UseRSLoRA     bool                `yaml:"use_rslora" json:"use_rslora"`
+	UseDoRA       bool                `yaml:"use_dora" json:"use_dora,omitempty"`
 	// ModulesToSave are modules of which the adapter trains copies of its own, whole.
-	ModulesToSave     StringList    `yaml:"modules_to_save" json:"modules_to_save,omitempty"`
-	EnsureWeightTying bool          `yaml:"ensure_weight_tying" json:"ensure_weight_tying,omitempty"`
-	ExcludeModules    StringList    `yaml:"exclude_modules" json:"exclude_modules,omitempty"`
-	LayersToTransform IntList       `yaml:"layers_to_transform" json:"layers_to_transform,omitempty"`
-	LayersPattern     StringList    `yaml:"layers_pattern" json:"layers_pattern,omitempty"`
-	RankPattern       model.Pattern `yaml:"rank_pattern" json:"rank_pattern,omitempty"`
-	AlphaPattern      model.Pattern `yaml:"alpha_pattern" json:"alpha_pattern,omitempty"`
+	ModulesToSave     StringList          `yaml:"modules_to_save" json:"modules_to_save,omitempty"`
+	EnsureWeightTying bool                `yaml:"ensure_weight_tying" json:"ensure_weight_tying,omitempty"`
+	ExcludeModules    model.TargetModules `yaml:"exclude_modules" json:"exclude_modules,omitzero"`
+	LayersToTransform IntList             `yaml:"layers_to_transform" json:"layers_to_transform,omitempty"`
+	LayersPattern     StringList          `yaml:"layers_pattern" json:"layers_pattern,omitempty"`
+	RankPattern       model.Pattern       `yaml:"rank_pattern" json:"rank_pattern,omitempty"`
+	AlphaPattern      model.Pattern       `yaml:"alpha_pattern" json:"alpha_pattern,omitempty"`
 }
 
 // AdapterConfig describes bottleneck adapters (method adapter).

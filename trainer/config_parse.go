@@ -137,6 +137,9 @@ func (p *configParser) value(n *yaml.Node, dst reflect.Value, name string) {
 	case *StringList:
 		*to = p.strings(n, name)
 		return
+	case *model.TargetModules:
+		*to = moduleNames(p.strings(n, name), n.Kind == yaml.SequenceNode)
+		return
 	case *IntList:
 		*to = p.integers(n, name)
 		return

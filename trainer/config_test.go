@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lathe/model"
 )
 
 const least = "model_name_or_path: m\ntrain_file: t.jsonl\noutput_dir: out\n"
@@ -67,7 +69,7 @@ func TestParseConfigReadsEveryKey(t *testing.T) {
 	want := DefaultConfig()
 	want.ModelNameOrPath, want.OutputDir = "/yaml/llama", "/yaml/runs/refund"
 	want.TrainFile, want.ValidationFile = StringList{"/yaml/train.jsonl", "/data/more.jsonl"}, StringList{"/yaml/heldout.jsonl"}
-	want.LoRA = LoRAConfig{R: 8, Alpha: 16, TargetModules: StringList{"q_proj", "v_proj"}, Dropout: 0.1, Bias: "none", UseRSLoRA: true}
+	want.LoRA = LoRAConfig{R: 8, Alpha: 16, TargetModules: model.TargetModules{Names: []string{"q_proj", "v_proj"}}, Dropout: 0.1, Bias: "none", UseRSLoRA: true}
 	want.BatchSize, want.GradAccum, want.Epochs, want.LearningRate = 2, 8, 1.5, 1e-3
 	want.Schedule, want.WarmupRatio, want.WeightDecay = ScheduleCosine, 0.1, 0.01
 	want.AdamBeta1, want.AdamBeta2, want.AdamEpsilon, want.MaxGradNorm = 0.8, 0.95, 1e-6, 0.5
@@ -99,7 +101,13 @@ func TestParseConfigDefaults(t *testing.T) {
 		{"max_steps -1 is transformers' unset", least + "max_steps: -1", func(c Config) bool { return c.MaxSteps == 0 }},
 		{"an exponent without a point", least + "learning_rate: 2e-4", func(c Config) bool { return c.LearningRate == 2e-4 }},
 		{"a whole number for a number", least + "max_grad_norm: 2", func(c Config) bool { return c.MaxGradNorm == 2 }},
-		{"target_modules as one text", least + "lora: {target_modules: all-linear}", func(c Config) bool { return slices.Equal(c.LoRA.TargetModules, StringList{"all-linear"}) }},
+		{"target_modules as one text", least + "lora: {target_modules: all-linear}", func(c Config) bool { return c.LoRA.TargetModules.Regex == "all-linear" }},
+		{"all-linear in a list", least + "lora: {target_modules: [all-linear]}", func(c Config) bool { return c.LoRA.TargetModules.Regex == "all-linear" }},
+		{"a name as one text", least + "lora: {target_modules: q_proj}", func(c Config) bool { return slices.Equal(c.LoRA.TargetModules.Names, []string{"q_proj"}) }},
+		{"a path alone in a list", least + "lora: {target_modules: [self_attn.q_proj], exclude_modules: [layers.0.self_attn.q_proj]}", func(c Config) bool {
+			return slices.Equal(c.LoRA.TargetModules.Names, []string{"self_attn.q_proj"}) && slices.Equal(c.LoRA.ExcludeModules.Names, []string{"layers.0.self_attn.q_proj"})
+		}},
+		{"a regular expression", least + `lora: {target_modules: '.*\.(q|o)_proj'}`, func(c Config) bool { return c.LoRA.TargetModules.Regex == `.*\.(q|o)_proj` }},
 		{"a section keeps its other defaults", least + "lora: {r: 4}", func(c Config) bool { return c.LoRA.R == 4 && c.LoRA.Alpha == 32 }},
 		{"YAML 1.1 booleans", least + "packing: yes\nshuffle: off", func(c Config) bool { return c.Packing && !c.Shuffle }},
 		{"null keeps the default", least + "seed: null", func(c Config) bool { return c.Seed == 42 }},
@@ -222,7 +230,7 @@ func TestConfigKeysHaveOneName(t *testing.T) {
 			if name == "" || name != f.Tag.Get("yaml") {
 				t.Errorf("%s: yaml %q, json %q", f.Name, f.Tag.Get("yaml"), name)
 			}
-			if f.Type.Kind() == reflect.Struct {
+			if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[model.TargetModules]() {
 				walk(f.Type)
 			}
 		}

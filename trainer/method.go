@@ -58,18 +58,22 @@ func (c Config) loraConfig() model.LoRAConfig {
 	l := c.LoRA
 	return model.LoRAConfig{
 		R: l.R, Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.UseRSLoRA, DoRA: l.UseDoRA, Bias: l.Bias,
-		TargetModules: moduleNames(l.TargetModules), ExcludeModules: moduleNames(l.ExcludeModules), ModulesToSave: l.ModulesToSave,
+		TargetModules: l.TargetModules, ExcludeModules: l.ExcludeModules, ModulesToSave: l.ModulesToSave,
 		EnsureWeightTying: l.EnsureWeightTying, RankPattern: l.RankPattern, AlphaPattern: l.AlphaPattern,
 		LayersToTransform: l.LayersToTransform, LayersPattern: l.LayersPattern, BaseModel: c.ModelNameOrPath,
 	}
 }
 
-// moduleNames reads a list of modules as PEFT does: a single text is "all-linear", one name, or a regular expression.
-func moduleNames(list StringList) model.TargetModules {
-	if len(list) == 1 && (strings.EqualFold(list[0], model.AllLinear) || strings.ContainsAny(list[0], `.*+?()[]|^$\`)) {
-		return model.TargetModules{Regex: list[0]}
+// moduleNames reads modules as PEFT does: a list holds paths or ends of them, a text is "all-linear" or a regular expression of whole
+// paths. Beyond PEFT, "all-linear" may stand in a list and a single name outside of one.
+func moduleNames(texts StringList, list bool) model.TargetModules {
+	switch {
+	case len(texts) == 1 && strings.EqualFold(texts[0], model.AllLinear):
+		return model.TargetModules{Regex: model.AllLinear}
+	case len(texts) == 1 && !list && strings.ContainsAny(texts[0], `.*+?()[]|^$\`):
+		return model.TargetModules{Regex: texts[0]}
 	}
-	return model.TargetModules{Names: list}
+	return model.TargetModules{Names: texts}
 }
 
 // planned is the configuration of the adapter that will be trained: that of the folder to go on from, or run.yaml's. A run that is
@@ -165,8 +169,8 @@ func (l LoRAConfig) check(fault faultFunc) {
 	fault(!(l.Alpha > 0) || math.IsInf(l.Alpha, 0), "lora.lora_alpha: %v is no scale; give a number above 0, such as 32", l.Alpha)
 	fault(!(l.Dropout >= 0 && l.Dropout < 1), "lora.lora_dropout: %v is no probability; give one from 0 to below 1", l.Dropout)
 	fault(!slices.Contains([]string{model.BiasNone, model.BiasAll, model.BiasLoRA}, l.Bias), "lora.bias: %q is none of none, all, lora_only", l.Bias)
-	fault(slices.Contains(l.TargetModules, ""), "lora.target_modules: a name is empty; name linear layers such as [q_proj, v_proj], or all-linear")
-	fault(slices.Contains(l.ExcludeModules, ""), "lora.exclude_modules: a name is empty")
+	fault(slices.Contains(l.TargetModules.Names, ""), "lora.target_modules: a name is empty; name linear layers such as [q_proj, v_proj], or all-linear")
+	fault(slices.Contains(l.ExcludeModules.Names, ""), "lora.exclude_modules: a name is empty")
 	fault(slices.Contains(l.ModulesToSave, ""), "lora.modules_to_save: a name is empty; name modules such as [embed_tokens, lm_head]")
 	for _, n := range l.LayersToTransform {
 		fault(n < 0, "lora.layers_to_transform: %d is no block's number; they count from 0", n)

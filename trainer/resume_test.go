@@ -29,7 +29,7 @@ func tinyConfig(t testing.TB) Config {
 	c.OutputDir = filepath.Join(t.TempDir(), "out")
 	c.Method, c.LoadIn4bit = MethodLoRA, false
 	c.LoRA.R, c.LoRA.Dropout = 4, 0.1
-	c.LoRA.TargetModules = StringList{model.AllLinear}
+	c.LoRA.TargetModules = model.TargetModules{Regex: model.AllLinear}
 	c.BatchSize, c.GradAccum, c.MaxSteps, c.LearningRate, c.WarmupSteps = 1, 2, 20, 5e-3, 3
 	c.WeightDecay, c.MaxSeqLength, c.Packing = 0.01, 64, true
 	c.EvalStrategy, c.SaveStrategy = StrategyNo, StrategyNo
@@ -224,7 +224,7 @@ func TestResumeRefusesAnotherRun(t *testing.T) {
 	}{
 		{"rate", func(c *Config) { c.LearningRate = 1 }, "learning_rate is 1, but the checkpoint was trained with 0.005"},
 		{"rank", func(c *Config) { c.LoRA.R = 8 }, "lora.r is 8"},
-		{"targets", func(c *Config) { c.LoRA.TargetModules = StringList{"q_proj"} }, "lora.target_modules"},
+		{"targets", func(c *Config) { c.LoRA.TargetModules = model.TargetModules{Names: []string{"q_proj"}} }, "lora.target_modules"},
 		{"seed", func(c *Config) { c.Seed = 1 }, "seed is 1"},
 		{"order", func(c *Config) { c.Shuffle = false }, "shuffle is false"},
 		{"batch", func(c *Config) { c.BatchSize = 3 }, "per_device_train_batch_size is 3"},

@@ -172,7 +172,7 @@ func benchRun(dir string, dev *cpu.Device, cfg model.Config, f benchFlags) (trai
 	c.ModelNameOrPath, c.TrainFile, c.OutputDir = base, trainer.StringList{rows}, filepath.Join(dir, "out")
 	c.Method, c.LoadIn4bit = trainer.Method(f.method), f.method == string(trainer.MethodQLoRA)
 	c.QuantComputeDType = "float32"
-	c.LoRA.R, c.LoRA.Alpha, c.LoRA.TargetModules, c.LoRA.Dropout = f.r, float64(2*f.r), trainer.StringList{"all-linear"}, 0
+	c.LoRA.R, c.LoRA.Alpha, c.LoRA.TargetModules, c.LoRA.Dropout = f.r, float64(2*f.r), model.TargetModules{Regex: model.AllLinear}, 0
 	c.BatchSize, c.GradAccum, c.MaxSteps, c.MaxSeqLength = f.batch, 1, f.steps+1, f.length
 	c.EvalStrategy, c.SaveStrategy, c.Shuffle = trainer.StrategyNo, trainer.StrategyNo, false
 	return c, c.Validate()

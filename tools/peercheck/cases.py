@@ -40,7 +40,11 @@ class Method:
     quant: tuple[str, bool] | None = None  # of the base, on both sides
     families: tuple[str, ...] | None = None  # None: every one
     merge: bool = True  # merging means something
-    peft_only: bool = False  # PEFT writes it; lathe's run.yaml cannot say it
+
+    @property
+    def first(self) -> str:
+        """The family on which adapters are also gone on from."""
+        return self.families[0] if self.families else "llama-gqa"
 
 
 LORA = dict(r=4, lora_alpha=8, target_modules=ALL_LINEAR)
@@ -66,19 +70,22 @@ METHODS = [
            families=tuple(BOTTLENECK)),
     Method("pfeiffer", "adapter", adapter=dict(config="pfeiffer", reduction_factor=4, non_linearity="relu"), merge=False,
            families=tuple(BOTTLENECK)),
-    Method("lora, regular expression", lora=dict(r=4, lora_alpha=8, target_modules=r".*\.self_attn\.(q|o)_proj"), families=LLAMA,
-           peft_only=True),
-    Method("lora, rank_pattern", lora=dict(r=8, lora_alpha=16, target_modules=SEVEN, rank_pattern={"down_proj": 2},
-           alpha_pattern={"q_proj": 32}), families=LLAMA, peft_only=True),
-    Method("lora, one layer", lora=dict(r=8, lora_alpha=16, target_modules=["v_proj"], layers_to_transform=[1]), families=LLAMA,
-           peft_only=True),
+    Method("lora, all-linear", lora=dict(r=4, lora_alpha=8, target_modules="all-linear"),
+           families=("llama-gqa", "llama-bias-tied", "gemma3", "gpt-neox", "falcon-40b", "phi3", "starcoder2")),
+    Method("lora, PEFT's layers", lora=dict(r=4, lora_alpha=8)),
+    Method("lora, regular expression", lora=dict(r=4, lora_alpha=8, target_modules=r".*\.self_attn\.(q|o)_proj"), families=LLAMA),
+    Method("lora, rank_pattern", lora=dict(r=8, lora_alpha=16, target_modules=SEVEN, rank_pattern={"down_proj": 2, "1.self_attn.v_proj": 4},
+           alpha_pattern={"q_proj": 32}), families=LLAMA),
+    Method("lora, one layer", lora=dict(r=8, lora_alpha=16, target_modules=["v_proj"], layers_to_transform=[1]), families=LLAMA),
+    Method("lora, exclude_modules", lora=dict(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"],
+           exclude_modules=["layers.0.mlp.down_proj"]), families=LLAMA),
 ]
 
 
 def lora_config(method: Method, family: str) -> dict:
     """The LoRA options of a method on a family: the layers by their names there."""
     config = dict(method.lora)
-    if config["target_modules"] == ALL_LINEAR:
+    if config.get("target_modules") == ALL_LINEAR:
         config["target_modules"] = FAMILIES[family]
     if family in EMBEDDINGS and "modules_to_save" in config:
         config["modules_to_save"] = [EMBEDDINGS[family] if m == "embed_tokens" else m for m in config["modules_to_save"]]
@@ -86,7 +93,7 @@ def lora_config(method: Method, family: str) -> dict:
 
 
 def run_yaml(method: Method, family: str) -> dict:
-    """A run of three steps, its paths relative to testdata/ref; qa's test writes the same run without Python."""
+    """A run of three steps, its paths relative to testdata/ref."""
     run = {
         "model_name_or_path": family, "train_file": "llama-gqa/train-lora/rows.jsonl", "output_dir": "out",
         "method": method.method, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 3,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -50,9 +51,19 @@ def layout(folder: Path) -> dict[str, str]:
     """What of an adapter folder must not change: SHA-256 of the sorted keys of adapter_config.json, and of the sorted lines
     `name dtype [shape]` of its tensors, each line ended by a newline."""
     digest = lambda lines: hashlib.sha256("".join(x + "\n" for x in sorted(lines)).encode()).hexdigest()  # noqa: E731
+    return {"adapter_config_keys": digest(json.loads((folder / "adapter_config.json").read_text())), "tensors": digest(tensors(folder))}
+
+
+def tensors(folder: Path) -> list[str]:
+    """A line `name dtype [shape]` for each tensor of an adapter."""
     weights = next(p for p in (folder / "adapter_model.safetensors", folder / "adapter.safetensors") if p.exists())
     with safe_open(weights, "pt") as f:
         views = {k: f.get_slice(k) for k in f.keys()}
-        tensors = [f"{k} {v.get_dtype()} [{','.join(map(str, v.get_shape()))}]" for k, v in views.items()]
-    config = json.loads((folder / "adapter_config.json").read_text())
-    return {"adapter_config_keys": digest(config), "tensors": digest(tensors)}
+        return [f"{k} {v.get_dtype()} [{','.join(map(str, v.get_shape()))}]" for k, v in views.items()]
+
+
+def same_tensors(ours: Path, theirs: Path) -> str:
+    """What an adapter of lathe's has otherwise than the library's of the same configuration, names of adapters apart; "" for nothing."""
+    ours, theirs = ({re.sub(r"\.adapters\.\w+\.", ".adapters.NAME.", x) for x in tensors(p)} for p in (ours, theirs))
+    odd = [f"lathe has {x}" for x in sorted(ours - theirs)] + [f"the library has {x}" for x in sorted(theirs - ours)]
+    return f"{odd[0]}; {len(odd)} such differences" if odd else ""

@@ -27,7 +27,7 @@ from transformers.utils import logging  # noqa: E402
 
 import peers  # noqa: E402
 from cases import EXPLAINED, FAMILIES, METHODS, QUANTISED, Method, run_yaml  # noqa: E402
-from lathe import Lathe, layout  # noqa: E402
+from lathe import Lathe, layout, same_tensors  # noqa: E402
 
 TOLERANCE = 1e-4  # of a log-probability, float32 on both sides
 LOOKS_IGNORED = 1e-5  # an adapter that moves no log-probability by more was not applied
@@ -127,24 +127,33 @@ class Check:
     def peft(self, family: str, m: Method) -> None:
         base = REF / family
         plain = self.theirs(base, quant=m.quant)
-        if not m.peft_only:
-            out = self.folder()
-            read = lambda: self.theirs(base, out, m.quant)  # noqa: E731
-            run = run_yaml(m, family)
-            self.row(family, m.name, "lathe → PEFT", lambda: (
-                self.lathe.train(self.absolute(run), out) and self.lathe.score(base, out, m.quant), read()), plain, run, out)
-            if m.merge and (out / "adapter_config.json").exists():
-                merged = self.folder()
-                self.row(family, m.name, "lathe, merged → transformers",
-                         lambda: (read(), self.theirs(self.lathe.merge(out, merged, m.quant))), plain)
-        theirs = self.folder()
+        out, theirs = self.folder(), self.folder()
+        read = lambda: self.theirs(base, out, m.quant)  # noqa: E731
+        run = run_yaml(m, family)
+        self.row(family, m.name, "lathe → PEFT", lambda: (
+            self.lathe.train(self.absolute(run), out) and self.lathe.score(base, out, m.quant), read()), plain, run, out)
+        if m.merge and (out / "adapter_config.json").exists():
+            merged = self.folder()
+            self.row(family, m.name, "lathe, merged → transformers",
+                     lambda: (read(), self.theirs(self.lathe.merge(out, merged, m.quant))), plain)
         self.row(family, m.name, "PEFT → lathe", lambda: (
             peers.write(base, m, family, theirs) and self.theirs(base, theirs, m.quant), self.lathe.score(base, theirs, m.quant)),
-            plain)
+            plain, like=(out, theirs))
         if m.merge and not m.quant:
             merged = self.folder()
             self.row(family, m.name, "PEFT, merged → lathe", lambda: (
                 self.theirs(base, theirs), self.lathe.score(self.unloaded(base, theirs, merged))), plain)
+        if family == m.first:
+            self.on(family, m, theirs)
+
+    def on(self, family: str, m: Method, theirs: Path) -> None:
+        """lathe goes on from what PEFT wrote, and PEFT reads what came of it: not the same scores as before."""
+        base, out = REF / family, self.folder()
+        run = self.absolute(run_yaml(m, family)) | {"adapter_name_or_path": str(theirs)}
+        before = self.theirs(base, theirs, m.quant)
+        self.row(family, m.name, "PEFT → lathe → PEFT", lambda: (
+            self.lathe.train(run, out) and self.lathe.score(base, out, m.quant), self.theirs(base, out, m.quant)), before,
+            like=(out, theirs))
 
     def full(self, family: str, m: Method) -> None:
         base, out, theirs, run = REF / family, self.folder(), self.folder(), run_yaml(m, family)
@@ -165,7 +174,13 @@ class Check:
         def read():
             self.library.ask(do="write", model=base, name=kind, reduction_factor=m.adapter["reduction_factor"], out=theirs)
             return score(theirs), self.lathe.score(base, theirs)
-        self.row(family, m.name, "adapters → lathe", read, plain)
+        self.row(family, m.name, "adapters → lathe", read, plain, like=(out, theirs))
+        if family != m.first:
+            return
+        on, before = self.folder(), score(theirs)
+        self.row(family, m.name, "adapters → lathe → adapters", lambda: (
+            self.lathe.train(self.absolute(run) | {"adapter_name_or_path": str(theirs)}, on) and self.lathe.score(base, on),
+            score(on)), before)
 
     def quantised(self, family: str) -> None:
         """Checkpoints that transformers and bitsandbytes wrote in 4 bits; transformers 5.23 quantises no Falcon layer."""
@@ -174,12 +189,17 @@ class Check:
         for name, quant in QUANTISED.items():
             if family != "llama-gqa" and name != "nf4-double":
                 continue
-            out = self.folder()
+            out, adapter = self.folder(), self.folder()
 
             def read(out=out, quant=quant):
                 peers.base(REF / family, quant).save_pretrained(out)
                 return self.theirs(out), self.lathe.score(out)
             self.row(family, f"pre-quantised {name}", "transformers → lathe", read)
+            run = run_yaml(next(m for m in METHODS if m.name == "qlora"), family) | {
+                "model_name_or_path": str(out), "train_file": str(REF / "llama-gqa/train-lora/rows.jsonl"), "bnb_4bit_quant_type": quant[0],
+                "bnb_4bit_use_double_quant": quant[1]}
+            self.row(family, f"pre-quantised {name}", "lathe → PEFT", lambda: (
+                self.lathe.train(run, adapter) and self.lathe.score(out, adapter), self.theirs(out, adapter)), self.theirs(out))
 
     def own(self) -> None:
         quant = QUANTISED[self.args.quant] if self.args.quant else None
@@ -201,8 +221,9 @@ class Check:
     def absolute(self, run: dict) -> dict:
         return run | {k: str(REF / run[k]) for k in ("model_name_or_path", "train_file")}
 
-    def row(self, family, method, direction, work, plain=None, run=None, written: Path | None = None) -> None:
-        """One line: work gives two lists of scores; plain are the base's, from which they must differ."""
+    def row(self, family, method, direction, work, plain=None, run=None, written: Path | None = None, like=None) -> None:
+        """One line: work gives two lists of scores; plain are the base's, from which they must differ. like are two adapters,
+        lathe's and the library's, whose tensors must have the same names, types and shapes."""
         r = {"family": family, "method": method, "direction": direction, "worst": None, "tolerance": TOLERANCE, "ok": False, "note": ""}
         try:
             a, b = work()
@@ -212,6 +233,8 @@ class Check:
                 r["ok"], r["note"] = False, IGNORED
             if written:
                 r["layout"] = layout(written)
+            if like and (odd := same_tensors(*like)):
+                r["ok"], r["note"] = False, odd
         except Exception as e:  # noqa: BLE001  a row that fails is a row of the table
             said = (str(e).strip() or type(e).__name__).splitlines()[0]
             r["note"] = said.replace(f"{self.tmp}/", "").replace(str(ROOT), ".")
