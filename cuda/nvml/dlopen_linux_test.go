@@ -1,11 +1,13 @@
 package nvml
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -48,8 +50,8 @@ func fake(t *testing.T, flags ...string) string {
 	return folder
 }
 
-// The library is opened as a driver's is, by name, and asked through go-nvml's own bindings; an old one is not asked what it does
-// not have, which would end the process.
+// The library is opened as a driver's is, by name, and asked through go-nvml's bindings, and what an
+// old one lacks is no end of the process.
 func TestDlopen(t *testing.T) {
 	for name, flags := range map[string][]string{"new": nil, "old": {"-DOLD"}} {
 		t.Run(name, func(t *testing.T) {
@@ -96,5 +98,27 @@ func TestDlopenHang(t *testing.T) {
 			t.Error(err)
 		}
 		<-ended
+	}
+}
+
+// Every function of NVML is forwarded: one that is not would be left to lazy binding, and a program linked with -z now would not
+// start without a driver.
+func TestForwarded(t *testing.T) {
+	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skipf("%s has no forwarders", runtime.GOARCH)
+	}
+	f, err := elf.Open(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range symbols {
+		if strings.HasPrefix(s.Name, "nvml") {
+			t.Errorf("functions.h lacks %s", s.Name)
+		}
 	}
 }

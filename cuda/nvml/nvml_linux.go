@@ -12,7 +12,6 @@ type Library struct {
 	lib     gonvml.Interface
 	driver  string
 	devices []device
-	present map[string]bool // functions that this driver's library has
 	pids    namespace
 }
 
@@ -23,14 +22,17 @@ type device struct {
 }
 
 // Open loads the driver's NVML. The error is one line: no driver, no permission, no GPU.
-func Open() (*Library, error) { return New(gonvml.New()) }
+func Open() (*Library, error) {
+	bind()
+	return New(gonvml.New())
+}
 
 // New begins with a library that is given, which may be a mock.
 func New(lib gonvml.Interface) (*Library, error) {
 	if ret := lib.Init(); ret != gonvml.SUCCESS {
 		return nil, fmt.Errorf("open NVML: %s", explain(ret))
 	}
-	l := &Library{lib: lib, present: map[string]bool{}, pids: ownNamespace()}
+	l := &Library{lib: lib, pids: ownNamespace()}
 	if err := l.list(); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("open NVML: %w", err)
@@ -68,7 +70,7 @@ func (l *Library) list() error {
 			d.fixed.Note = explain(ret)
 		} else {
 			usable, d.handle = true, handle
-			l.describe(handle, &d.fixed)
+			describe(handle, &d.fixed)
 		}
 		l.devices = append(l.devices, d)
 	}
@@ -79,18 +81,18 @@ func (l *Library) list() error {
 }
 
 // describe reads what does not change.
-func (l *Library) describe(h gonvml.Device, r *Reading) {
+func describe(h gonvml.Device, r *Reading) {
 	r.UUID, _ = h.GetUUID()
 	r.Name, _ = h.GetName()
 	if p, ret := h.GetPciInfo(); ret == gonvml.SUCCESS {
 		r.PCIBusID = text(p.BusId[:])
 	}
-	r.PowerLimit = watts(l.number("nvmlDeviceGetEnforcedPowerLimit", h.GetEnforcedPowerLimit))
-	r.SlowdownTemperature = l.number("nvmlDeviceGetTemperatureThreshold", func() (uint32, gonvml.Return) {
+	r.PowerLimit = watts(number(h.GetEnforcedPowerLimit))
+	r.SlowdownTemperature = number(func() (uint32, gonvml.Return) {
 		return h.GetTemperatureThreshold(gonvml.TEMPERATURE_THRESHOLD_SLOWDOWN)
 	})
-	r.ClockSMMax = l.clock("nvmlDeviceGetMaxClockInfo", h.GetMaxClockInfo, gonvml.CLOCK_SM)
-	r.ClockMemoryMax = l.clock("nvmlDeviceGetMaxClockInfo", h.GetMaxClockInfo, gonvml.CLOCK_MEM)
+	r.ClockSMMax = clock(h.GetMaxClockInfo, gonvml.CLOCK_SM)
+	r.ClockMemoryMax = clock(h.GetMaxClockInfo, gonvml.CLOCK_MEM)
 }
 
 // Read asks every GPU. What one does not tell is Unknown, and what needs words is in its Note.
@@ -107,11 +109,11 @@ func (l *Library) read(d device) Reading {
 	if h == nil {
 		return r
 	}
-	if ret := l.memory(h, &r); lost(ret) {
+	if ret := memory(h, &r); lost(ret) {
 		r.Note = explain(ret)
 		return r
 	}
-	l.gauges(h, &r)
+	gauges(h, &r)
 	l.processes(h, &r)
 	l.slices(h, &r)
 	return r
@@ -123,16 +125,13 @@ func lost(ret gonvml.Return) bool {
 }
 
 // memory prefers the call that tells what the driver keeps for itself from what is used; older drivers have only the other one.
-func (l *Library) memory(h gonvml.Device, r *Reading) gonvml.Return {
-	if l.has("nvmlDeviceGetMemoryInfo_v2") {
-		m, ret := h.GetMemoryInfo_v2()
-		if ret == gonvml.SUCCESS {
-			r.MemoryTotal, r.MemoryUsed = int64(m.Total), int64(m.Used+m.Reserved)
-			return ret
-		}
-		if lost(ret) {
-			return ret
-		}
+func memory(h gonvml.Device, r *Reading) gonvml.Return {
+	v2, ret := h.GetMemoryInfo_v2()
+	if ret == gonvml.SUCCESS {
+		r.MemoryTotal, r.MemoryUsed = int64(v2.Total), int64(v2.Used+v2.Reserved)
+	}
+	if ret == gonvml.SUCCESS || lost(ret) {
+		return ret
 	}
 	m, ret := h.GetMemoryInfo()
 	if ret == gonvml.SUCCESS {
@@ -141,25 +140,22 @@ func (l *Library) memory(h gonvml.Device, r *Reading) gonvml.Return {
 	return ret
 }
 
-func (l *Library) gauges(h gonvml.Device, r *Reading) {
-	r.Utilization = l.number("nvmlDeviceGetUtilizationRates", func() (uint32, gonvml.Return) {
+func gauges(h gonvml.Device, r *Reading) {
+	r.Utilization = number(func() (uint32, gonvml.Return) {
 		u, ret := h.GetUtilizationRates() // refused where MIG is on
 		return u.Gpu, ret
 	})
-	r.Power = watts(l.number("nvmlDeviceGetPowerUsage", h.GetPowerUsage))
-	r.Temperature = l.number("nvmlDeviceGetTemperature", func() (uint32, gonvml.Return) {
+	r.Power = watts(number(h.GetPowerUsage))
+	r.Temperature = number(func() (uint32, gonvml.Return) {
 		return h.GetTemperature(gonvml.TEMPERATURE_GPU)
 	})
-	r.ClockSM = l.clock("nvmlDeviceGetClockInfo", h.GetClockInfo, gonvml.CLOCK_SM)
-	r.ClockMemory = l.clock("nvmlDeviceGetClockInfo", h.GetClockInfo, gonvml.CLOCK_MEM)
-	r.Throttle = l.throttle(h)
+	r.ClockSM = clock(h.GetClockInfo, gonvml.CLOCK_SM)
+	r.ClockMemory = clock(h.GetClockInfo, gonvml.CLOCK_MEM)
+	r.Throttle = throttle(h)
 }
 
 // number is the answer to a question, Unknown where the driver or the GPU has none.
-func (l *Library) number(function string, ask func() (uint32, gonvml.Return)) int {
-	if !l.has(function) {
-		return Unknown
-	}
+func number(ask func() (uint32, gonvml.Return)) int {
 	v, ret := ask()
 	if ret != gonvml.SUCCESS {
 		return Unknown
@@ -167,8 +163,8 @@ func (l *Library) number(function string, ask func() (uint32, gonvml.Return)) in
 	return int(v)
 }
 
-func (l *Library) clock(function string, ask func(gonvml.ClockType) (uint32, gonvml.Return), kind gonvml.ClockType) int {
-	return l.number(function, func() (uint32, gonvml.Return) { return ask(kind) })
+func clock(ask func(gonvml.ClockType) (uint32, gonvml.Return), kind gonvml.ClockType) int {
+	return number(func() (uint32, gonvml.Return) { return ask(kind) })
 }
 
 func watts(milliwatts int) float64 {
@@ -176,17 +172,6 @@ func watts(milliwatts int) float64 {
 		return Unknown
 	}
 	return float64(milliwatts) / 1000
-}
-
-// has tells whether the driver's library has a function. go-nvml leaves its functions to the dynamic linker, which ends the
-// process at the first call of one that is not there: an old driver must not be asked a new question.
-func (l *Library) has(function string) bool {
-	known, ok := l.present[function]
-	if !ok {
-		known = l.lib.Extensions().LookupSymbol(function) == nil
-		l.present[function] = known
-	}
-	return known
 }
 
 // text is a C string.

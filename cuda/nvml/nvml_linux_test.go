@@ -145,25 +145,19 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// A driver older than a function is not asked for it: the dynamic linker would end the process.
+// A driver that lacks the newer functions is asked the older ones.
 func TestOldDriver(t *testing.T) {
+	const lacks = gonvml.ERROR_FUNCTION_NOT_FOUND
 	s := dgxa100.New()
-	for _, d := range s.Devices {
-		d := d.(*server.Device)
-		busy(d)
-		d.GetMemoryInfo_v2Func, d.GetCurrentClocksEventReasonsFunc, d.GetMigModeFunc = nil, nil, nil // a call of them panics
-		d.MemoryInfo.Used = 5 * gibi
-		d.GetCurrentClocksThrottleReasonsFunc = func() (uint64, gonvml.Return) { return gonvml.ClocksThrottleReasonHwSlowdown, gonvml.SUCCESS }
-	}
-	s.LookupSymbolFunc = func(name string) error {
-		switch name {
-		case "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetMigMode":
-			return os.ErrNotExist
-		}
-		return nil
-	}
+	d := gpu(s, 0)
+	busy(d)
+	d.GetMemoryInfo_v2Func = func() (gonvml.Memory_v2, gonvml.Return) { return gonvml.Memory_v2{}, lacks }
+	d.GetCurrentClocksEventReasonsFunc = func() (uint64, gonvml.Return) { return 0, lacks }
+	d.GetMigModeFunc = func() (int, int, gonvml.Return) { return 0, 0, lacks }
+	d.MemoryInfo.Used = 5 * gibi
+	d.GetCurrentClocksThrottleReasonsFunc = func() (uint64, gonvml.Return) { return gonvml.ClocksThrottleReasonHwSlowdown, gonvml.SUCCESS }
 	r := host(t, s).Read()[0]
-	if r.MemoryUsed != 5*gibi || !reflect.DeepEqual(r.Throttle, []string{"hardware slowdown"}) {
+	if r.MemoryUsed != 5*gibi || !reflect.DeepEqual(r.Throttle, []string{"hardware slowdown"}) || r.Note != "" {
 		t.Errorf("an old driver reads %+v", r)
 	}
 }

@@ -71,9 +71,6 @@ func (n namespace) process(pid int, memory int64) Process {
 
 // slices reads the MIG slices of a GPU that is cut.
 func (l *Library) slices(h gonvml.Device, r *Reading) {
-	if !l.has("nvmlDeviceGetMigMode") || !l.has("nvmlDeviceGetMigDeviceHandleByIndex") {
-		return
-	}
 	mode, pending, ret := h.GetMigMode()
 	if ret != gonvml.SUCCESS || mode != gonvml.DEVICE_MIG_ENABLE {
 		if ret == gonvml.SUCCESS && pending == gonvml.DEVICE_MIG_ENABLE {
@@ -106,7 +103,7 @@ func (l *Library) slice(h gonvml.Device, index int, whole *Reading) Reading {
 	s.Index, s.PCIBusID = index, whole.PCIBusID
 	s.UUID, _ = h.GetUUID()
 	s.Name, _ = h.GetName()
-	l.memory(h, &s)
+	memory(h, &s)
 	l.processes(h, &s)
 	return s
 }

@@ -20,13 +20,9 @@ var reasons = []struct {
 }
 
 // throttle asks under the name that drivers from 535 on have, else under the older one.
-func (l *Library) throttle(h gonvml.Device) []string {
-	var bits uint64
-	var ret gonvml.Return
-	switch {
-	case l.has("nvmlDeviceGetCurrentClocksEventReasons"):
-		bits, ret = h.GetCurrentClocksEventReasons()
-	case l.has("nvmlDeviceGetCurrentClocksThrottleReasons"):
+func throttle(h gonvml.Device) []string {
+	bits, ret := h.GetCurrentClocksEventReasons()
+	if ret == gonvml.ERROR_FUNCTION_NOT_FOUND {
 		bits, ret = h.GetCurrentClocksThrottleReasons() //nolint:staticcheck // older drivers have no other
 	}
 	if ret != gonvml.SUCCESS {
