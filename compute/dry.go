@@ -1,7 +1,5 @@
 package compute
 
-import "fmt"
-
 // Dry is a device without memory: it counts what is allocated, workspace included, and computes nothing. Running the real
 // step on it tells how much memory that step takes, so the memory plan is the program itself and cannot drift from it.
 type Dry struct {
@@ -18,29 +16,14 @@ func NewDry() *Dry { return &Dry{} }
 func NewDryLike(rule WorkspaceRule) *Dry { return &Dry{rule: rule} }
 
 type dryBuffer struct {
+	View
 	dev  *Dry
-	t    DType
-	n    int
 	root bool
 }
 
-func (b *dryBuffer) DType() DType { return b.t }
-func (b *dryBuffer) Len() int     { return b.n }
+func (b *dryBuffer) Slice(off, n int) Buffer { return &dryBuffer{View: b.Part(off, n), dev: b.dev} }
 
-func (b *dryBuffer) Slice(off, n int) Buffer {
-	if off < 0 || n < 0 || off+n > b.n {
-		panic(fmt.Sprintf("slice [%d:%d] of a buffer of %d elements", off, off+n, b.n))
-	}
-	return &dryBuffer{dev: b.dev, t: b.t, n: n}
-}
-
-func (b *dryBuffer) As(t DType) Buffer {
-	bytes := b.n * b.t.Size()
-	if bytes%t.Size() != 0 {
-		panic(fmt.Sprintf("%d bytes are no whole number of %s", bytes, t))
-	}
-	return &dryBuffer{dev: b.dev, t: t, n: bytes / t.Size()}
-}
+func (b *dryBuffer) As(t DType) Buffer { return &dryBuffer{View: b.Retyped(t), dev: b.dev} }
 
 func (b *dryBuffer) Free() {
 	if b.root {
@@ -62,7 +45,7 @@ func (d *Dry) ResetPeak() { d.peak = d.used }
 
 // Alloc never fails.
 func (d *Dry) Alloc(t DType, n int) (Buffer, error) {
-	b := &dryBuffer{dev: d, t: t, n: n, root: true}
+	b := &dryBuffer{View: NewView(t, n, 0), dev: d, root: true}
 	d.take(ByteLen(b))
 	return b, nil
 }

@@ -50,3 +50,11 @@ func From[T Element](d Device, src []T) (Buffer, error) {
 
 // ByteLen is a buffer's size in bytes.
 func ByteLen(b Buffer) int64 { return int64(b.Len()) * int64(b.DType().Size()) }
+
+// Gib is a size for messages: 1.50 GiB, 12.0 MiB.
+func Gib(bytes int64) string {
+	if bytes < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30))
+}

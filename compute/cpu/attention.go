@@ -4,11 +4,10 @@ package cpu
 import "C"
 
 import (
-	"cmp"
-	"slices"
 	"unsafe"
 
 	"lathe/compute"
+	"lathe/compute/check"
 )
 
 // Attention is compute.Operations' Attention.
@@ -19,10 +18,10 @@ func (d *Device) Attention(a compute.Attention) {
 	args.q = c.f32("Q", a.Q, a.NQ, a.H, a.D)
 	args.k, args.v = c.f32("K", a.K, a.NK, a.KV, a.D), c.f32("V", a.V, a.NK, a.KV, a.D)
 	c.attentionSpace(&args, a.Spans, false)
-	if !c.ok {
+	if !c.OK {
 		return
 	}
-	if queries, _ := covered(a.Spans); queries < a.NQ {
+	if queries, _ := check.Covered(a.Spans); queries < a.NQ {
 		d.Zero(a.Out)
 		if a.LSE != nil {
 			d.Zero(a.LSE)
@@ -40,12 +39,12 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 	args.out, args.lse = c.f32("Out", a.Out, a.NQ, a.H, a.D), c.f32("LSE", a.LSE, a.NQ, a.H)
 	args.q = c.f32("Q", a.Q, a.NQ, a.H, a.D)
 	args.k, args.v = c.f32("K", a.K, a.NK, a.KV, a.D), c.f32("V", a.V, a.NK, a.KV, a.D)
-	c.disjoint("key", a.Spans, func(s compute.Span) (int, int) { return s.KStart, s.KLen })
+	c.DisjointKeys(a.Spans)
 	c.attentionSpace(&args, a.Spans, true)
-	if !c.ok {
+	if !c.OK {
 		return
 	}
-	queries, keys := covered(a.Spans)
+	queries, keys := check.Covered(a.Spans)
 	if queries < a.NQ {
 		d.Zero(a.DQ)
 	}
@@ -56,28 +55,9 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 	C.lathe_attention_backward(&args)
 }
 
-// covered counts the rows of queries and of keys in spans.
-func covered(spans []compute.Span) (queries, keys int) {
-	for _, s := range spans {
-		queries += s.QLen
-		keys += s.KLen
-	}
-	return queries, keys
-}
-
-// attention checks what both passes share.
-func (c *check) attention(s compute.AttentionShape) C.lathe_attention_args {
-	c.want(s.KV > 0 && s.H%max(s.KV, 1) == 0, "H = %d heads do not divide among KV = %d key heads", s.H, s.KV)
-	c.want(s.D > 0, "D is %d", s.D)
-	c.want(s.Window >= 0 && s.Prefix >= 0 && s.Softcap >= 0, "Window %d, Prefix %d and Softcap %g must not be negative",
-		s.Window, s.Prefix, s.Softcap)
-	for i, p := range s.Spans {
-		c.want(p.QStart >= 0 && p.QLen >= 0 && p.QLen <= s.NQ-p.QStart,
-			"span %d: queries %d to %d lie outside of the %d rows", i, p.QStart, p.QStart+p.QLen, s.NQ)
-		c.want(p.KStart >= 0 && p.KLen >= 0 && p.KLen <= s.NK-p.KStart,
-			"span %d: keys %d to %d lie outside of the %d rows", i, p.KStart, p.KStart+p.KLen, s.NK)
-	}
-	c.disjoint("query", s.Spans, func(s compute.Span) (int, int) { return s.QStart, s.QLen })
+// attention is what both passes share.
+func (c *checked) attention(s compute.AttentionShape) C.lathe_attention_args {
+	c.Attention(s)
 	args := attentionSize(s)
 	args.scale, args.softcap, args.window, args.prefix = C.float(s.Scale), C.float(s.Softcap), C.int64_t(s.Window), C.int64_t(s.Prefix)
 	args.alibi, args.no_causal = c.optional("Alibi", s.Alibi, s.H), flag(s.NoCausal)
@@ -104,30 +84,9 @@ func attentionBytes(size *C.lathe_attention_args, backward bool, threads C.int) 
 	return spanBytes(int64(size.nspans)) + 4*int64(C.lathe_attention_scratch(size, flag(backward), threads))
 }
 
-// disjoint fails where two spans share a row that both would write.
-func (c *check) disjoint(what string, spans []compute.Span, rows func(compute.Span) (start, length int)) {
-	if !c.ok {
-		return
-	}
-	order := make([]int, 0, len(spans))
-	for i, s := range spans {
-		if _, n := rows(s); n > 0 {
-			order = append(order, i)
-		}
-	}
-	start := func(i int) int { at, _ := rows(spans[i]); return at }
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(start(i), start(j)) })
-	for k := 1; k < len(order); k++ {
-		if at, n := rows(spans[order[k-1]]); at+n > start(order[k]) {
-			c.fail("spans %d and %d share %s row %d", order[k-1], order[k], what, start(order[k]))
-			return
-		}
-	}
-}
-
 // attentionSpace lays the spans and the workers' scratch out in the workspace.
-func (c *check) attentionSpace(args *C.lathe_attention_args, spans []compute.Span, backward bool) {
-	if !c.ok {
+func (c *checked) attentionSpace(args *C.lathe_attention_args, spans []compute.Span, backward bool) {
+	if !c.OK {
 		return
 	}
 	list := make([]C.lathe_span, len(spans))
@@ -136,9 +95,9 @@ func (c *check) attentionSpace(args *C.lathe_attention_args, spans []compute.Spa
 			q_start: C.int64_t(s.QStart), q_len: C.int64_t(s.QLen), k_start: C.int64_t(s.KStart), k_len: C.int64_t(s.KLen),
 		}
 	}
-	space := c.d.workspace(c.op, slotTask, attentionBytes(args, backward, c.d.threads))
+	space := c.d.workspace(c.Operation(), slotTask, attentionBytes(args, backward, c.d.threads))
 	if space == nil {
-		c.ok = false
+		c.OK = false
 		return
 	}
 	copy(cSlice[C.lathe_span](space.p, len(list)), list)

@@ -18,30 +18,18 @@ type allocation struct {
 
 // buffer is an allocation seen as elements, or a view of a part.
 type buffer struct {
+	compute.View
 	dev  *Device
 	mem  *allocation
-	off  int64 // in bytes
-	t    compute.DType
-	n    int
 	root bool
 }
 
-func (b *buffer) DType() compute.DType { return b.t }
-func (b *buffer) Len() int             { return b.n }
-
 func (b *buffer) Slice(off, n int) compute.Buffer {
-	if off < 0 || n < 0 || off+n > b.n {
-		panic(fmt.Sprintf("slice [%d:%d] of a buffer of %d elements", off, off+n, b.n))
-	}
-	return &buffer{dev: b.dev, mem: b.mem, off: b.off + int64(off*b.t.Size()), t: b.t, n: n}
+	return &buffer{View: b.Part(off, n), dev: b.dev, mem: b.mem}
 }
 
 func (b *buffer) As(t compute.DType) compute.Buffer {
-	bytes := b.n * b.t.Size()
-	if bytes%t.Size() != 0 {
-		panic(fmt.Sprintf("%d bytes are no whole number of %s", bytes, t))
-	}
-	return &buffer{dev: b.dev, mem: b.mem, off: b.off, t: t, n: bytes / t.Size()}
+	return &buffer{View: b.Retyped(t), dev: b.dev, mem: b.mem}
 }
 
 func (b *buffer) Free() {
@@ -50,7 +38,7 @@ func (b *buffer) Free() {
 	}
 }
 
-func (b *buffer) address() unsafe.Pointer { return unsafe.Add(b.mem.p, b.off) }
+func (b *buffer) address() unsafe.Pointer { return unsafe.Add(b.mem.p, b.Offset()) }
 
 // Alloc returns n zeroed elements, aligned to 64 bytes.
 func (d *Device) Alloc(t compute.DType, n int) (compute.Buffer, error) {
@@ -61,13 +49,13 @@ func (d *Device) Alloc(t compute.DType, n int) (compute.Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &buffer{dev: d, mem: a, t: t, n: n, root: true}, nil
+	return &buffer{View: compute.NewView(t, n, 0), dev: d, mem: a, root: true}, nil
 }
 
 func (d *Device) allocate(bytes int64) (*allocation, error) {
 	short := func() error {
 		return fmt.Errorf("out of memory: %s wanted, %s in use by lathe, %s free on this machine: "+
-			"a smaller batch, shorter sequences or a quantised model need less", gib(bytes), gib(d.memory.Used), gib(d.free()))
+			"a smaller batch, shorter sequences or a quantised model need less", compute.Gib(bytes), compute.Gib(d.memory.Used), compute.Gib(d.free()))
 	}
 	// The system promises more than it has and kills later: better to say no now.
 	if bytes >= 1<<20 && d.atOpen > 0 && bytes > d.free() {
@@ -98,18 +86,11 @@ func (d *Device) free() int64 {
 	return max(0, min(now, d.atOpen-d.memory.Used))
 }
 
-func gib(bytes int64) string {
-	if bytes < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30))
-}
-
 // Upload copies host bytes to dst.
 func (d *Device) Upload(dst compute.Buffer, src []byte) {
 	c := d.begin("Upload")
-	p := c.bytes("dst", dst, len(src))
-	if c.ok && len(src) > 0 {
+	p := c.Bytes("dst", dst, len(src))
+	if c.OK && len(src) > 0 {
 		copy(unsafe.Slice((*byte)(p), len(src)), src)
 	}
 }
@@ -117,8 +98,8 @@ func (d *Device) Upload(dst compute.Buffer, src []byte) {
 // Download copies src to host bytes.
 func (d *Device) Download(dst []byte, src compute.Buffer) {
 	c := d.begin("Download")
-	p := c.bytes("src", src, len(dst))
-	if c.ok && len(dst) > 0 {
+	p := c.Bytes("src", src, len(dst))
+	if c.OK && len(dst) > 0 {
 		copy(dst, unsafe.Slice((*byte)(p), len(dst)))
 	}
 }
@@ -126,11 +107,11 @@ func (d *Device) Download(dst []byte, src compute.Buffer) {
 // Copy copies elements between buffers of one type and length, which may overlap only if they are the same.
 func (d *Device) Copy(dst, src compute.Buffer) {
 	c := d.begin("Copy")
-	to, from := c.same("dst", dst, "src", src)
-	if c.ok && dst.DType() != src.DType() {
-		c.fail("dst is %s, src is %s: Cast converts", dst.DType(), src.DType())
+	to, from := c.Same("dst", dst, "src", src)
+	if c.OK && dst.DType() != src.DType() {
+		c.Fail("dst is %s, src is %s: Cast converts", dst.DType(), src.DType())
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_copy(to, from, C.int64_t(compute.ByteLen(dst)))
 	}
 }
@@ -138,8 +119,8 @@ func (d *Device) Copy(dst, src compute.Buffer) {
 // Cast converts between F32, BF16 and F16, rounding to nearest even.
 func (d *Device) Cast(dst, src compute.Buffer) {
 	c := d.begin("Cast")
-	to, from := c.same("dst", dst, "src", src)
-	if !c.ok {
+	to, from := c.Same("dst", dst, "src", src)
+	if !c.OK {
 		return
 	}
 	if dst.DType() == src.DType() {
@@ -147,7 +128,7 @@ func (d *Device) Cast(dst, src compute.Buffer) {
 		return
 	}
 	if dst.DType() > compute.F16 || src.DType() > compute.F16 {
-		c.fail("cannot convert %s to %s", src.DType(), dst.DType())
+		c.Fail("cannot convert %s to %s", src.DType(), dst.DType())
 		return
 	}
 	C.lathe_cast(&C.lathe_cast_args{
@@ -158,7 +139,7 @@ func (d *Device) Cast(dst, src compute.Buffer) {
 // Zero clears a buffer of any type.
 func (d *Device) Zero(b compute.Buffer) {
 	c := d.begin("Zero")
-	if p := c.any("buffer", b); c.ok {
+	if p := c.Any("buffer", b); c.OK {
 		C.lathe_zero(p, C.int64_t(compute.ByteLen(b)))
 	}
 }

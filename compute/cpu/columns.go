@@ -8,16 +8,13 @@ import "lathe/compute"
 // CopyBlocks is compute.Operations' CopyBlocks.
 func (d *Device) CopyBlocks(a compute.CopyBlocks) {
 	c := d.begin("CopyBlocks")
-	c.want(a.Width >= 0 && a.DstAt >= 0 && a.DstAt+a.Width <= a.DstWidth, "columns %d to %d lie outside of Dst's groups of %d",
-		a.DstAt, a.DstAt+a.Width, a.DstWidth)
-	c.want(a.SrcAt >= 0 && a.SrcAt+a.Width <= a.SrcWidth, "columns %d to %d lie outside of Src's groups of %d",
-		a.SrcAt, a.SrcAt+a.Width, a.SrcWidth)
+	c.Columns(a)
 	args := C.lathe_copy_blocks_args{
 		dst: c.f32("Dst", a.Dst, a.N, a.Groups, a.DstWidth), src: c.f32("Src", a.Src, a.N, a.Groups, a.SrcWidth),
 		n: C.int64_t(a.N), groups: C.int64_t(a.Groups), width: C.int64_t(a.Width),
 		dst_width: C.int64_t(a.DstWidth), dst_at: C.int64_t(a.DstAt), src_width: C.int64_t(a.SrcWidth), src_at: C.int64_t(a.SrcAt),
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_copy_blocks(&args)
 	}
 }
@@ -29,7 +26,7 @@ func (d *Device) ScaleColumns(a compute.ScaleColumns) {
 		y: c.f32("Y", a.Y, a.N, a.C), x: c.f32("X", a.X, a.N, a.C), s: c.f32("S", a.S, a.C),
 		n: C.int64_t(a.N), c: C.int64_t(a.C), accumulate: flag(a.Accumulate),
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_scale_columns(&args)
 	}
 }
@@ -47,7 +44,7 @@ func (d *Device) ScaleColumnsBackward(a compute.ScaleColumnsBackward) {
 	if a.DS != nil {
 		args.x = c.f32("X", a.X, a.N, a.C)
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_scale_columns_backward(&args)
 	}
 }
@@ -60,11 +57,11 @@ func (d *Device) RowNorm(a compute.RowNorm) {
 		y: c.f32("Y", a.Y, out), w: c.weight(a.W, false), out: C.int64_t(out), in: C.int64_t(in),
 	}
 	if r := a.LowRank; r != nil {
-		c.want(r.R >= 0, "LowRank has rank %d", r.R)
+		c.Rank(r)
 		args.r, args.scale = C.int64_t(r.R), C.float(r.Scale)
 		args.u, args.v = c.f32("LowRank.U", r.U, r.R, in), c.f32("LowRank.V", r.V, out, r.R)
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_row_norm(&args)
 	}
 }

@@ -130,9 +130,9 @@ func (d *Device) Close() error {
 }
 
 // fail remembers the first error.
-func (d *Device) fail(op, format string, args ...any) {
+func (d *Device) fail(err error) {
 	if d.err == nil {
-		d.err = fmt.Errorf("%s: %w", op, fmt.Errorf(format, args...))
+		d.err = err
 	}
 }
 

@@ -21,7 +21,7 @@ const (
 func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	c := d.begin("LinearCrossEntropy")
 	v, in := a.W.Out, a.W.In
-	c.want(v > 0 && in > 0, "W is [%d,%d]", v, in)
+	c.Want(v > 0 && in > 0, "W is [%d,%d]", v, in)
 	c.f32("X", a.X, a.N, in)
 	logprobs := c.f32("LogProbs", a.LogProbs, a.N)
 	labels := c.indices("Labels", a.Labels, a.N, v, -100)
@@ -29,7 +29,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	c.optional("DX", a.DX, a.N, in)
 	c.optional("DW", a.DW, v, in)
 	c.optional("DBias", a.DBias, v)
-	if !c.ok {
+	if !c.OK {
 		return
 	}
 	targets := cSlice[int32](unsafe.Pointer(labels), a.N)
@@ -45,7 +45,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	}
 	chunk := lossRows(len(rows), v)
 	space := d.lossSpace(c, chunk, v, in)
-	for ; c.ok && len(rows) > 0 && d.err == nil; rows = rows[min(chunk, len(rows)):] {
+	for ; c.OK && len(rows) > 0 && d.err == nil; rows = rows[min(chunk, len(rows)):] {
 		d.lossChunk(a, rows[:min(chunk, len(rows))], targets, cSlice[float32](unsafe.Pointer(logprobs), a.N), space)
 	}
 }
@@ -101,15 +101,15 @@ func lossBytes(chunk, v, in int) int64 {
 	return max(1, lossPart(chunk*v)+lossPart(chunk*in)+3*lossPart(chunk))
 }
 
-func (d *Device) lossSpace(c *check, chunk, v, in int) (s lossSpace) {
-	mem := d.workspace(c.op, slotLoss, lossBytes(chunk, v, in))
+func (d *Device) lossSpace(c *checked, chunk, v, in int) (s lossSpace) {
+	mem := d.workspace(c.Operation(), slotLoss, lossBytes(chunk, v, in))
 	if mem == nil {
-		c.ok = false
+		c.OK = false
 		return s
 	}
 	var at int64
 	take := func(t compute.DType, n int) compute.Buffer {
-		b := &buffer{dev: d, mem: mem, off: at, t: t, n: n}
+		b := &buffer{View: compute.NewView(t, n, at), dev: d, mem: mem}
 		at += lossPart(n)
 		return b
 	}

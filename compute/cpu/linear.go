@@ -19,11 +19,11 @@ func operand(p unsafe.Pointer, cols int, transposed bool) C.lathe_matrix {
 }
 
 // weight is W [Out,In] of any type as an operand, or Wᵀ.
-func (c *check) weight(w compute.Weight, transposed bool) C.lathe_matrix {
+func (c *checked) weight(w compute.Weight, transposed bool) C.lathe_matrix {
 	m := operand(nil, w.In, transposed)
 	if w.Quant == nil {
-		m.data = c.float("W", w.Data, w.Out, w.In)
-		if c.ok {
+		m.data = c.Float("W", w.Data, w.Out, w.In)
+		if c.OK {
 			m._type = C.int(w.Data.DType())
 		}
 		return m
@@ -34,33 +34,23 @@ func (c *check) weight(w compute.Weight, transposed bool) C.lathe_matrix {
 }
 
 // quant4 is the codes and the scales of a 4-bit weight.
-func (c *check) quant4(w compute.Weight) (data unsafe.Pointer, scales C.lathe_quant4) {
-	q := w.Quant
-	c.want(w.Out >= 0 && w.In >= 0, "W is [%d,%d]", w.Out, w.In)
-	c.want(q.Block >= 32 && q.Block <= 4096 && q.Block&(q.Block-1) == 0, "4-bit blocks of %d elements: want a power of two from 32 to 4096", q.Block)
-	c.want(q.Type <= compute.FP4, "4-bit weight of type %d: want NF4 or FP4", q.Type)
-	if !c.ok {
+func (c *checked) quant4(w compute.Weight) (data unsafe.Pointer, scales C.lathe_quant4) {
+	a := c.Quant4(w)
+	if !c.OK {
 		return nil, scales
 	}
-	blocks := (w.Out*w.In + q.Block - 1) / q.Block
-	scales.block, scales.code = C.int(q.Block), &C.lathe_code_book_of(C.int(q.Type)).code[0]
-	if q.Absmax != nil {
-		scales.absmax = c.f32("Absmax", q.Absmax, blocks)
-	} else {
-		scales.codes = (*C.uint8_t)(c.typed("Codes", q.Codes, compute.U8, blocks))
-		scales.nested = c.f32("Nested", q.Nested, compute.NestedBlocks(blocks))
-		scales._map = c.f32("Map", q.Map, 256)
-		scales.offset = c.f32("Offset", q.Offset, 1)
-	}
-	return c.typed("W", w.Data, compute.U8, (w.Out*w.In+1)/2), scales
+	scales.block, scales.code = C.int(w.Quant.Block), &C.lathe_code_book_of(C.int(w.Quant.Type)).code[0]
+	scales.absmax, scales.codes = (*C.float)(a.Absmax), (*C.uint8_t)(a.Codes)
+	scales.nested, scales._map, scales.offset = (*C.float)(a.Nested), (*C.float)(a.Map), (*C.float)(a.Offset)
+	return a.Data, scales
 }
 
 // lowRank sets the K-extension of a product of n rows, whose V is [rows,cols].
-func (c *check) lowRank(g *C.lathe_gemm_args, r *compute.LowRank, n int, rows, cols int, transposed bool) {
+func (c *checked) lowRank(g *C.lathe_gemm_args, r *compute.LowRank, n int, rows, cols int, transposed bool) {
 	if r == nil {
 		return
 	}
-	c.want(r.R >= 0, "LowRank has rank %d", r.R)
+	c.Rank(r)
 	g.r, g.ext = C.int64_t(r.R), C.float(r.Scale)
 	g.u = operand(unsafe.Pointer(c.f32("LowRank.U", r.U, n, r.R)), r.R, false)
 	g.v = operand(unsafe.Pointer(c.f32("LowRank.V", r.V, rows, cols)), cols, transposed)
@@ -70,12 +60,12 @@ func (c *check) lowRank(g *C.lathe_gemm_args, r *compute.LowRank, n int, rows, c
 func productBytes(threads C.int) int64 { return int64(C.lathe_gemm_scratch(threads)) }
 
 // multiply runs a product, unless something before it did not fit.
-func (c *check) multiply(g *C.lathe_gemm_args, dtype compute.DType) {
-	c.want(dtype == compute.F32, "products in %s were asked for, this device multiplies in float32", dtype)
-	if !c.ok || g.m == 0 || g.n == 0 {
+func (c *checked) multiply(g *C.lathe_gemm_args, dtype compute.DType) {
+	c.Want(dtype == compute.F32, "products in %s were asked for, this device multiplies in float32", dtype)
+	if !c.OK || g.m == 0 || g.n == 0 {
 		return
 	}
-	if space := c.d.workspace(c.op, slotTask, productBytes(c.d.threads)); space != nil {
+	if space := c.d.workspace(c.Operation(), slotTask, productBytes(c.d.threads)); space != nil {
 		C.lathe_gemm(g, space.p, C.size_t(space.bytes))
 	}
 }
@@ -125,7 +115,7 @@ func (d *Device) LinearBackwardWeight(a compute.LinearBackwardWeight) {
 			b: operand(unsafe.Pointer(c.f32("X", a.X, a.N, a.In)), a.In, false),
 		}, a.Compute)
 	}
-	if c.ok && bias != nil {
+	if c.OK && bias != nil {
 		C.lathe_column_sums(bias, dy, C.int64_t(a.N), C.int64_t(a.Out))
 	}
 }

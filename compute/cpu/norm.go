@@ -3,7 +3,10 @@ package cpu
 // #include "lathe.h"
 import "C"
 
-import "lathe/compute"
+import (
+	"lathe/compute"
+	"lathe/compute/check"
+)
 
 // RMSNorm is compute.Operations' RMSNorm.
 func (d *Device) RMSNorm(a compute.RMSNorm) {
@@ -13,7 +16,7 @@ func (d *Device) RMSNorm(a compute.RMSNorm) {
 		rstd: c.optional("RStd", a.RStd, a.N), w: c.f32("W", a.W, a.C),
 		n: C.int64_t(a.N), c: C.int64_t(a.C), eps: C.float(a.Eps), offset: C.float(a.Offset),
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_rms_norm(&args)
 	}
 }
@@ -26,7 +29,7 @@ func (d *Device) RMSNormBackward(a compute.RMSNormBackward) {
 		rstd: c.f32("RStd", a.RStd, a.N), w: c.f32("W", a.W, a.C), dw: c.optional("DW", a.DW, a.C),
 		n: C.int64_t(a.N), c: C.int64_t(a.C), offset: C.float(a.Offset), accumulate: flag(a.Accumulate),
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_rms_norm_backward(&args)
 	}
 }
@@ -40,7 +43,7 @@ func (d *Device) LayerNorm(a compute.LayerNorm) {
 		w: c.f32("W", a.W, a.C), bias: c.optional("Bias", a.Bias, a.C),
 		n: C.int64_t(a.N), c: C.int64_t(a.C), eps: C.float(a.Eps),
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_layer_norm(&args)
 	}
 }
@@ -54,7 +57,7 @@ func (d *Device) LayerNormBackward(a compute.LayerNormBackward) {
 		dw: c.optional("DW", a.DW, a.C), dbias: c.optional("DBias", a.DBias, a.C),
 		n: C.int64_t(a.N), c: C.int64_t(a.C), accumulate: flag(a.Accumulate),
 	}
-	if c.ok {
+	if c.OK {
 		C.lathe_layer_norm_backward(&args)
 	}
 }
@@ -62,12 +65,12 @@ func (d *Device) LayerNormBackward(a compute.LayerNormBackward) {
 // RoPE is compute.Operations' RoPE.
 func (d *Device) RoPE(a compute.RoPE) {
 	c := d.begin("RoPE")
-	c.want(a.Rotary > 0 && a.Rotary%2 == 0 && a.Rotary <= a.D, "Rotary is %d: want an even number up to D = %d", a.Rotary, a.D)
-	if !c.ok {
+	c.Rotary(a)
+	if !c.OK {
 		return
 	}
 	half := a.Rotary / 2
-	positions := size(a.Cos) / half
+	positions := check.Len(a.Cos) / half
 	args := C.lathe_rope_args{
 		x:      c.f32("X", a.X, a.N, a.H, a.D),
 		cosine: c.f32("Cos", a.Cos, positions, half), sine: c.f32("Sin", a.Sin, positions, half),
@@ -75,8 +78,8 @@ func (d *Device) RoPE(a compute.RoPE) {
 		n:         C.int64_t(a.N), h: C.int64_t(a.H), d: C.int64_t(a.D), rotary: C.int64_t(a.Rotary),
 		interleaved: flag(a.Interleaved), inverse: flag(a.Inverse),
 	}
-	c.want(a.N == 0 || positions > 0, "Cos holds no position")
-	if c.ok {
+	c.Want(a.N == 0 || positions > 0, "Cos holds no position")
+	if c.OK {
 		C.lathe_rope(&args)
 	}
 }

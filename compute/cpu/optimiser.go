@@ -9,24 +9,25 @@ import (
 	"unsafe"
 
 	"lathe/compute"
+	"lathe/compute/check"
 )
 
 // AdamW is compute.Operations' AdamW: each scalar is computed in float64 and rounded once, as PyTorch hands Python's floats
 // to float32 kernels.
 func (d *Device) AdamW(a compute.AdamW) {
 	c := d.begin("AdamW")
-	c.want(a.Step >= 1, "Step is %d: steps count from 1", a.Step)
+	c.Step(a.Step)
 	tensors := make([]C.lathe_adamw_tensor, len(a.Tensors))
 	for i, t := range a.Tensors {
 		name := func(field string) string { return fmt.Sprintf("Tensors[%d].%s", i, field) }
-		n := size(t.Param)
+		n := check.Len(t.Param)
 		tensors[i] = C.lathe_adamw_tensor{
 			param: c.f32(name("Param"), t.Param, n), grad: c.f32(name("Grad"), t.Grad, n),
 			m: c.f32(name("M"), t.M, n), v: c.f32(name("V"), t.V, n),
 			n: C.int64_t(n), decay: C.float(1 - a.LR*t.WeightDecay),
 		}
 	}
-	if !c.ok || len(tensors) == 0 {
+	if !c.OK || len(tensors) == 0 {
 		return
 	}
 	args := C.lathe_adamw_args{
@@ -36,7 +37,7 @@ func (d *Device) AdamW(a compute.AdamW) {
 		sqrt_correction2: C.float(math.Sqrt(1 - math.Pow(a.Beta2, float64(a.Step)))),
 	}
 	args.tensors = (*C.lathe_adamw_tensor)(hostToC(c, tensors))
-	if c.ok {
+	if c.OK {
 		C.lathe_adamw(&args)
 	}
 }
@@ -44,7 +45,7 @@ func (d *Device) AdamW(a compute.AdamW) {
 // AdamW8 is compute.Operations' AdamW8, scalars as AdamW's.
 func (d *Device) AdamW8(a compute.AdamW8) {
 	c := d.begin("AdamW8")
-	c.want(a.Step >= 1, "Step is %d: steps count from 1", a.Step)
+	c.Step(a.Step)
 	args := C.lathe_adamw8_args{
 		ntensors: C.int64_t(len(a.Tensors)), m_map: c.f32("Signed", a.Signed, 256), v_map: c.f32("Unsigned", a.Unsigned, 256),
 		beta1: C.float(a.Beta1), one_minus_beta1: C.float(1 - a.Beta1), beta2: C.float(a.Beta2), one_minus_beta2: C.float(1 - a.Beta2),
@@ -55,20 +56,20 @@ func (d *Device) AdamW8(a compute.AdamW8) {
 	tensors := make([]C.lathe_adamw8_tensor, len(a.Tensors))
 	for i, t := range a.Tensors {
 		name := func(field string) string { return fmt.Sprintf("Tensors[%d].%s", i, field) }
-		n := size(t.Param)
+		n := check.Len(t.Param)
 		blocks := (n + compute.AdamW8Block - 1) / compute.AdamW8Block
 		tensors[i] = C.lathe_adamw8_tensor{
 			param: c.f32(name("Param"), t.Param, n), grad: c.f32(name("Grad"), t.Grad, n),
-			m: (*C.uint8_t)(c.typed(name("M"), t.M, compute.U8, n)), v: (*C.uint8_t)(c.typed(name("V"), t.V, compute.U8, n)),
+			m: (*C.uint8_t)(c.Typed(name("M"), t.M, compute.U8, n)), v: (*C.uint8_t)(c.Typed(name("V"), t.V, compute.U8, n)),
 			m_absmax: c.f32(name("MAbsmax"), t.MAbsmax, blocks), v_absmax: c.f32(name("VAbsmax"), t.VAbsmax, blocks),
 			n: C.int64_t(n), decay: C.float(1 - a.LR*t.WeightDecay),
 		}
 	}
-	if !c.ok || len(tensors) == 0 {
+	if !c.OK || len(tensors) == 0 {
 		return
 	}
 	const tables = 2 * C.LATHE_ADAMW8_TABLE
-	space := d.workspace(c.op, slotTask, tables+int64(len(tensors))*int64(unsafe.Sizeof(tensors[0])))
+	space := d.workspace(c.Operation(), slotTask, tables+int64(len(tensors))*int64(unsafe.Sizeof(tensors[0])))
 	if space == nil {
 		return
 	}
@@ -82,14 +83,14 @@ func (d *Device) AdamW8(a compute.AdamW8) {
 func (d *Device) GlobalNorm(buffers []compute.Buffer) float64 {
 	c, sum := d.begin("GlobalNorm"), 0.0
 	for i, b := range buffers {
-		n := size(b)
+		n := check.Len(b)
 		p := c.f32(fmt.Sprintf("buffer %d", i), b, n)
-		if !c.ok {
+		if !c.OK {
 			return 0
 		}
 		partial := make([]C.double, (n+C.LATHE_NORM_BLOCK-1)/C.LATHE_NORM_BLOCK)
 		space := hostToC(c, partial)
-		if !c.ok || n == 0 {
+		if !c.OK || n == 0 {
 			continue
 		}
 		C.lathe_square_sum(&C.lathe_square_sum_args{x: p, n: C.int64_t(n), partial: (*C.double)(space)})
@@ -104,14 +105,14 @@ func (d *Device) GlobalNorm(buffers []compute.Buffer) float64 {
 func (d *Device) FirstNonFinite(buffers []compute.Buffer) (buffer, index int) {
 	c := d.begin("FirstNonFinite")
 	for i, b := range buffers {
-		n := size(b)
+		n := check.Len(b)
 		p := c.f32(fmt.Sprintf("buffer %d", i), b, n)
-		if !c.ok {
+		if !c.OK {
 			return -1, -1
 		}
 		found := make([]C.int64_t, (n+C.LATHE_NORM_BLOCK-1)/C.LATHE_NORM_BLOCK)
 		space := hostToC(c, found)
-		if !c.ok || n == 0 {
+		if !c.OK || n == 0 {
 			continue
 		}
 		C.lathe_non_finite(&C.lathe_non_finite_args{x: p, n: C.int64_t(n), found: (*C.int64_t)(space)})

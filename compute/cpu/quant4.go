@@ -11,17 +11,13 @@ import (
 // where dst is double quantised the 8-bit scales, whose map dst.Quant.Map must already hold (compute.NewQuant4 sees to it).
 func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 	c := d.begin("Quantize4")
-	c.want(dst.Quant != nil, "the weight has no 4-bit scales")
-	if !c.ok {
-		return
-	}
 	data, scales := c.quant4(dst)
 	n := dst.Out * dst.In
 	args := C.lathe_quantize4_args{
-		data: (*C.uint8_t)(data), absmax: scales.absmax, src: C.lathe_matrix{data: c.float("src", src, dst.Out, dst.In)},
+		data: (*C.uint8_t)(data), absmax: scales.absmax, src: C.lathe_matrix{data: c.Float("src", src, dst.Out, dst.In)},
 		n: C.int64_t(n), block: scales.block,
 	}
-	if !c.ok || n == 0 {
+	if !c.OK || n == 0 {
 		return
 	}
 	args.src._type, args.book = C.int(src.DType()), C.lathe_code_book_of(C.int(dst.Quant.Type))
@@ -29,7 +25,7 @@ func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 		C.lathe_quantize4(&args)
 		return
 	}
-	space := d.workspace(c.op, slotTask, quantizeBytes(dst))
+	space := d.workspace(c.Operation(), slotTask, quantizeBytes(dst))
 	if space == nil {
 		return
 	}
@@ -50,7 +46,7 @@ func quantizeBytes(w compute.Weight) int64 {
 func (d *Device) Dequantize4(dst compute.Buffer, src compute.Weight) {
 	c := d.begin("Dequantize4")
 	m, to := c.weight(src, false), c.f32("dst", dst, src.Out, src.In)
-	if c.ok && src.Out*src.In > 0 {
+	if c.OK && src.Out*src.In > 0 {
 		C.lathe_widen(to, &m, C.int64_t(src.Out*src.In))
 	}
 }

@@ -23,7 +23,7 @@ const (
 // an error remembered, where memory is short.
 func (d *Device) workspace(op string, s slot, bytes int64) *allocation {
 	if err := d.grow(s, bytes); err != nil {
-		d.fail(op, "%w", err)
+		d.fail(fmt.Errorf("%s: %w", op, err))
 		return nil
 	}
 	return d.scratch[s]
@@ -100,14 +100,14 @@ func (r rule) attention(s compute.AttentionShape, backward bool) compute.Workspa
 }
 
 // hostToC copies a slice to the workspace: C may keep addresses of C memory only.
-func hostToC[T any](c *check, s []T) unsafe.Pointer {
-	if !c.ok {
+func hostToC[T any](c *checked, s []T) unsafe.Pointer {
+	if !c.OK {
 		return nil
 	}
 	bytes := int64(len(s)) * int64(unsafe.Sizeof(*new(T)))
-	space := c.d.workspace(c.op, slotTask, max(bytes, 1))
+	space := c.d.workspace(c.Operation(), slotTask, max(bytes, 1))
 	if space == nil {
-		c.ok = false
+		c.OK = false
 		return nil
 	}
 	copy(cSlice[T](space.p, len(s)), s)
