@@ -1,0 +1,71 @@
+package cuda
+
+import (
+	"errors"
+
+	"lathe/compute"
+	"lathe/compute/check"
+	"lathe/cuda/driver"
+)
+
+// checked is one operation's check, with addresses in device memory.
+type checked struct {
+	check.Check[driver.Ptr]
+	d *Device
+}
+
+// begin starts an operation; OK is false where an earlier one failed.
+func (d *Device) begin(op string) *checked {
+	return &checked{check.New(op, d.err == nil, d.find, d.fail), d}
+}
+
+// find is the address of a buffer of this device.
+func (d *Device) find(b compute.Buffer) (driver.Ptr, error) {
+	v, ok := b.(*buffer)
+	if !ok || v.dev != d {
+		return 0, errors.New("is a buffer of another device")
+	}
+	if v.mem.p == 0 {
+		return 0, errors.New("was freed before")
+	}
+	return v.address(), nil
+}
+
+// launch runs a kernel, unless something before it did not fit. The name is MODULE.KERNEL: kernels/MODULE.cu has KERNEL.
+func (c *checked) launch(name string, l driver.Launch, args ...driver.Arg) {
+	if !c.OK {
+		return
+	}
+	f, err := c.d.code.function(name)
+	if err != nil {
+		c.Fail("%w", err)
+		return
+	}
+	l.Stream = c.d.stream
+	if err := c.d.ctx.Launch(f, l, args...); err != nil {
+		c.Fail("%w", err)
+	}
+}
+
+// blockThreads is the block of kernels that work element by element.
+const blockThreads = 256
+
+// elements is the grid of a kernel whose threads stride over n elements: enough blocks to fill any GPU, the same on each, so
+// that sums do not depend on how many it has.
+func elements(n int) driver.Launch {
+	const most = 4096
+	return driver.Launch{Grid: [3]int{min(most, max(1, (n+blockThreads-1)/blockThreads)), 1, 1}, Block: [3]int{blockThreads, 1, 1}}
+}
+
+// rows is the grid of a kernel with one block for each of n rows.
+func rows(n, threads int) driver.Launch {
+	return driver.Launch{Grid: [3]int{n, 1, 1}, Block: [3]int{threads, 1, 1}}
+}
+
+// flag is a bool as kernels take it.
+func flag(b bool) driver.Arg {
+	if b {
+		return driver.I32(1)
+	}
+	return driver.I32(0)
+}

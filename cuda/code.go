@@ -1,0 +1,65 @@
+package cuda
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+
+	"lathe/cuda/driver"
+)
+
+//go:embed kernels/ptx/*.ptx
+var ptx embed.FS
+
+// code holds the kernels that were needed so far: a module is compiled for the GPU when its first kernel runs, which the
+// driver remembers between processes (~/.nv/ComputeCache).
+type code struct {
+	ctx       *driver.Context
+	modules   map[string]*driver.Module
+	functions map[string]driver.Function
+}
+
+// minCapability is what the PTX is compiled for: Ampere, the first with bfloat16 products and asynchronous copies.
+const minCapability = 80
+
+func newCode(ctx *driver.Context, capability int) (*code, error) {
+	if capability < minCapability {
+		return nil, fmt.Errorf("this GPU has compute capability %d.%d, lathe's kernels need 8.0 (Ampere, 2020) or later: use --device cpu",
+			capability/10, capability%10)
+	}
+	return &code{ctx: ctx, modules: map[string]*driver.Module{}, functions: map[string]driver.Function{}}, nil
+}
+
+// function is the kernel of a name MODULE.KERNEL.
+func (c *code) function(name string) (driver.Function, error) {
+	if f, ok := c.functions[name]; ok {
+		return f, nil
+	}
+	module, kernel, _ := strings.Cut(name, ".")
+	m, err := c.module(module)
+	if err != nil {
+		return driver.Function{}, err
+	}
+	f, err := m.Function(kernel)
+	if err != nil {
+		return driver.Function{}, fmt.Errorf("kernel %s: %w", name, err)
+	}
+	c.functions[name] = f
+	return f, nil
+}
+
+func (c *code) module(name string) (*driver.Module, error) {
+	if m, ok := c.modules[name]; ok {
+		return m, nil
+	}
+	image, err := ptx.ReadFile("kernels/ptx/" + name + ".ptx")
+	if err != nil {
+		return nil, fmt.Errorf("kernels of %s: %w", name, err)
+	}
+	m, err := c.ctx.Load(image)
+	if err != nil {
+		return nil, fmt.Errorf("compile kernels of %s for this GPU: %w", name, err)
+	}
+	c.modules[name] = m
+	return m, nil
+}

@@ -1,0 +1,125 @@
+// Package cuda is the device of NVIDIA GPUs: kernels of its own (kernels/*.cu, shipped as PTX, which the driver compiles for
+// the GPU at hand), launched through libcuda.so.1 alone. The host needs a driver and no toolkit; without a driver the
+// binary runs all the same and Open says what is missing.
+//
+// Activations, gradients and optimiser states are float32, as on every device. Products take float32, bfloat16 or float16
+// operands (Info.MatMul) and sum in float32. All work goes to one stream in the order of the calls, so that results do not
+// depend on timing; sums have a fixed order, so that the same calls give the same bits on the same kind of GPU.
+//
+// The same kernels run without a GPU on the emulated device (package emulator), which is how the tests see them.
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"lathe/compute"
+	"lathe/cuda/driver"
+)
+
+// Options choose what Open opens.
+type Options struct {
+	// Ordinal is the GPU's number as CUDA counts them, after CUDA_VISIBLE_DEVICES.
+	Ordinal int
+	// Driver is the path of the driver's library; empty is what driver.Open takes.
+	Driver string
+}
+
+// Device is one GPU as a compute.Device. It is used by one goroutine at a time, which need not keep its OS thread.
+type Device struct {
+	ctx    *driver.Context
+	stream driver.Stream
+	info   driver.Info
+	code   *code
+
+	memory  compute.Memory
+	roots   map[*allocation]struct{}
+	scratch [slots]*allocation // workspaces of operations, grown on demand
+	report  *allocation        // where kernels report what the host could not know, an error record
+	ints    map[hostKey]hostInts
+	err     error
+}
+
+var _ compute.Device = (*Device)(nil)
+
+// Open opens a GPU. The error is one line that says what is missing: a driver, a GPU, memory, permission.
+func Open(o Options) (*Device, error) {
+	lib, err := driver.Open(o.Driver)
+	if err != nil {
+		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, err)
+	}
+	ctx, err := lib.NewContext(o.Ordinal)
+	if err != nil {
+		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, err)
+	}
+	d := &Device{ctx: ctx, info: ctx.Info(), roots: map[*allocation]struct{}{}, ints: map[hostKey]hostInts{}}
+	if err := d.start(); err != nil {
+		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, errors.Join(err, d.Close()))
+	}
+	return d, nil
+}
+
+// start makes what every operation needs.
+func (d *Device) start() (err error) {
+	if d.code, err = newCode(d.ctx, d.info.Capability()); err != nil {
+		return err
+	}
+	if d.stream, err = d.ctx.NewStream(); err != nil {
+		return err
+	}
+	if d.report, err = d.allocate(reportBytes); err != nil {
+		return err
+	}
+	return d.clearReport()
+}
+
+// Info names the GPU.
+func (d *Device) Info() compute.Info {
+	free, total, err := d.ctx.MemInfo()
+	if err != nil { // of a lost device, which the next operation will say
+		free, total = 0, d.info.Memory
+	}
+	return compute.Info{
+		Name: d.info.Name, Kind: "cuda", Tier: fmt.Sprintf("sm_%d", d.info.Capability()), MemoryTotal: total, MemoryFree: free,
+		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.held(),
+	}
+}
+
+// Memory is what Alloc gave and the operations' workspace.
+func (d *Device) Memory() compute.Memory { return d.memory }
+
+// ResetPeak sets the peak to what is in use.
+func (d *Device) ResetPeak() { d.memory.Peak = d.memory.Used }
+
+// Sync waits for all operations, and returns the first error since the last Sync, which it forgets. After an error of the
+// GPU itself (driver.ErrLost) nothing runs any more in this process.
+func (d *Device) Sync() error {
+	d.ask()
+	if err := d.ctx.Sync(d.stream); err != nil {
+		d.fail(fmt.Errorf("wait for the GPU: %w", err))
+	}
+	err := d.err
+	d.err = nil
+	return err
+}
+
+// Close gives all memory back and lets go of the GPU; buffers of the device must not be used any more.
+func (d *Device) Close() error {
+	err := d.Sync()
+	for a := range d.roots {
+		d.release(a)
+	}
+	d.scratch, d.report = [slots]*allocation{}, nil
+	if d.stream != 0 {
+		err = errors.Join(err, d.ctx.DestroyStream(d.stream))
+		d.stream = 0
+	}
+	return errors.Join(err, d.err, d.ctx.Close())
+}
+
+// fail remembers the first error.
+func (d *Device) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}

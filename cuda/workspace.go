@@ -1,0 +1,93 @@
+package cuda
+
+import (
+	"fmt"
+
+	"lathe/compute"
+	"lathe/cuda/driver"
+)
+
+// slot names a workspace: an operation that calls others must not lose its own to them.
+type slot int
+
+const (
+	slotTask slot = iota // of one operation
+	slotLoss             // of LinearCrossEntropy, which calls products
+	slots
+)
+
+// workspace returns scratch memory of at least so many bytes, whose content lasts until the slot's next use.
+func (c *checked) workspace(s slot, bytes int64) driver.Ptr {
+	if !c.OK {
+		return 0
+	}
+	if err := c.d.grow(s, bytes); err != nil {
+		c.Fail("%w", err)
+		return 0
+	}
+	return c.d.scratch[s].p
+}
+
+// grow makes a slot hold at least so many bytes.
+func (d *Device) grow(s slot, bytes int64) error {
+	if a := d.scratch[s]; a != nil {
+		if a.bytes >= bytes {
+			return nil
+		}
+		d.release(a)
+		d.scratch[s] = nil
+	}
+	a, err := d.allocate(bytes)
+	if err != nil {
+		return fmt.Errorf("reserve workspace: %w", err)
+	}
+	d.scratch[s] = a
+	return nil
+}
+
+// held is what the slots hold now.
+func (d *Device) held() int64 {
+	var n int64
+	for _, a := range d.scratch {
+		if a != nil {
+			n += a.bytes
+		}
+	}
+	return n
+}
+
+// Reserve is compute.Device's Reserve.
+func (d *Device) Reserve(w compute.Workspace) error {
+	for s, bytes := range [slots]int64{slotTask: w.Simple, slotLoss: w.Composite} {
+		if bytes == 0 {
+			continue
+		}
+		if err := d.grow(slot(s), bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rule is the workspace of operations, by the functions that the operations themselves use.
+type rule struct{}
+
+// Workspace is compute.WorkspaceRule's Workspace.
+func (rule) Workspace(operation any) compute.Workspace {
+	switch operation.(type) {
+	}
+	return compute.Workspace{}
+}
+
+// layout hands out parts of a workspace, each aligned to 256 bytes: first with no memory, for the size; then with it.
+type layout struct {
+	at   driver.Ptr
+	size int64
+}
+
+// take is the address of the next part.
+func (l *layout) take(bytes int64) driver.Ptr {
+	p := l.at + driver.Ptr(l.size)
+	l.size += (bytes + 255) / 256 * 256
+	return p
+}
