@@ -82,12 +82,6 @@ func (d *Device) AdamW(compute.AdamW) { d.missing("AdamW") }
 // AdamW8 is compute.Operations' AdamW8.
 func (d *Device) AdamW8(compute.AdamW8) { d.missing("AdamW8") }
 
-// Quantize4 is compute.Operations' Quantize4.
-func (d *Device) Quantize4(compute.Weight, compute.Buffer) { d.missing("Quantize4") }
-
-// Dequantize4 is compute.Operations' Dequantize4.
-func (d *Device) Dequantize4(compute.Buffer, compute.Weight) { d.missing("Dequantize4") }
-
 // GlobalNorm is compute.Operations' GlobalNorm.
 func (d *Device) GlobalNorm([]compute.Buffer) float64 { d.missing("GlobalNorm"); return 0 }
 

@@ -74,7 +74,9 @@ type rule struct{}
 
 // Workspace is compute.WorkspaceRule's Workspace.
 func (rule) Workspace(operation any) compute.Workspace {
-	switch operation.(type) {
+	switch a := operation.(type) {
+	case compute.Weight:
+		return compute.Workspace{Simple: quantizeBytes(a)}
 	}
 	return compute.Workspace{}
 }
