@@ -73,9 +73,6 @@ func (d *Device) ScaleColumnsBackward(compute.ScaleColumnsBackward) {
 	d.missing("ScaleColumnsBackward")
 }
 
-// LinearCrossEntropy is compute.Operations' LinearCrossEntropy.
-func (d *Device) LinearCrossEntropy(compute.LinearCrossEntropy) { d.missing("LinearCrossEntropy") }
-
 // AdamW is compute.Operations' AdamW.
 func (d *Device) AdamW(compute.AdamW) { d.missing("AdamW") }
 

@@ -77,6 +77,8 @@ func (rule) Workspace(operation any) compute.Workspace {
 	switch a := operation.(type) {
 	case compute.Weight:
 		return compute.Workspace{Simple: quantizeBytes(a)}
+	case compute.LinearCrossEntropy:
+		return compute.Workspace{Composite: compute.LossBytes(compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In)}
 	}
 	return compute.Workspace{}
 }

@@ -119,3 +119,15 @@ func Covered(spans []compute.Span) (queries, keys int) {
 	}
 	return queries, keys
 }
+
+// CrossEntropy checks a loss's buffers apart from the labels.
+func (c *Check[P]) CrossEntropy(a compute.LinearCrossEntropy) {
+	v, in := a.W.Out, a.W.In
+	c.Want(v > 0 && in > 0, "W is [%d,%d]", v, in)
+	c.F32("X", a.X, a.N, in)
+	c.F32("LogProbs", a.LogProbs, a.N)
+	c.Optional("Bias", a.Bias, v)
+	c.Optional("DX", a.DX, a.N, in)
+	c.Optional("DW", a.DW, v, in)
+	c.Optional("DBias", a.DBias, v)
+}
