@@ -31,9 +31,10 @@ func (d *Device) find(b compute.Buffer) (driver.Ptr, error) {
 	return v.address(), nil
 }
 
-// launch runs a kernel, unless something before it did not fit. The name is MODULE.KERNEL: kernels/MODULE.cu has KERNEL.
+// launch runs a kernel, unless something before it did not fit or the grid has no blocks. The name is MODULE.KERNEL:
+// kernels/MODULE.cu has KERNEL.
 func (c *checked) launch(name string, l driver.Launch, args ...driver.Arg) {
-	if !c.OK {
+	if !c.OK || l.Grid[0] == 0 {
 		return
 	}
 	f, err := c.d.code.function(name)
@@ -51,15 +52,39 @@ func (c *checked) launch(name string, l driver.Launch, args ...driver.Arg) {
 const blockThreads = 256
 
 // elements is the grid of a kernel whose threads stride over n elements: enough blocks to fill any GPU, the same on each, so
-// that sums do not depend on how many it has.
+// that sums do not depend on how many it has. No elements are no blocks, which launch leaves out.
 func elements(n int) driver.Launch {
 	const most = 4096
-	return driver.Launch{Grid: [3]int{min(most, max(1, (n+blockThreads-1)/blockThreads)), 1, 1}, Block: [3]int{blockThreads, 1, 1}}
+	return driver.Launch{Grid: [3]int{min(most, blocks(n, blockThreads)), 1, 1}, Block: [3]int{blockThreads, 1, 1}}
 }
+
+// quads is elements of a kernel whose threads take four neighbours at a time.
+func quads(n int) driver.Launch { return elements(blocks(n, 4)) }
 
 // rows is the grid of a kernel with one block for each of n rows.
 func rows(n, threads int) driver.Launch {
 	return driver.Launch{Grid: [3]int{n, 1, 1}, Block: [3]int{threads, 1, 1}}
+}
+
+// tiles is the grid of a kernel whose blocks take several of n rows: so many threads, a power of two, along each.
+func tiles(n, threads int) driver.Launch {
+	high := max(1, blockThreads/threads)
+	return driver.Launch{Grid: [3]int{blocks(n, high), 1, 1}, Block: [3]int{threads, high, 1}}
+}
+
+// along is the threads that tiles puts along a row of c elements, four to each.
+func along(c int) int { return min(powerOfTwo(blocks(c, 4)), blockThreads) }
+
+// blocks is how many runs of size make n.
+func blocks(n, size int) int { return (n + size - 1) / size }
+
+// powerOfTwo is the least power of two that is not below n.
+func powerOfTwo(n int) int {
+	p := 1
+	for p < n {
+		p *= 2
+	}
+	return p
 }
 
 // flag is a bool as kernels take it.

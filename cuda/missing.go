@@ -4,12 +4,6 @@ import "lathe/compute"
 
 func (d *Device) missing(op string) { d.begin(op).Fail("the CUDA device cannot do this yet") }
 
-// Embedding is compute.Operations' Embedding.
-func (d *Device) Embedding(compute.Embedding) { d.missing("Embedding") }
-
-// EmbeddingBackward is compute.Operations' EmbeddingBackward.
-func (d *Device) EmbeddingBackward(compute.EmbeddingBackward) { d.missing("EmbeddingBackward") }
-
 // RMSNorm is compute.Operations' RMSNorm.
 func (d *Device) RMSNorm(compute.RMSNorm) { d.missing("RMSNorm") }
 
@@ -55,9 +49,6 @@ func (d *Device) Activation(compute.Activation) { d.missing("Activation") }
 
 // ActivationBackward is compute.Operations' ActivationBackward.
 func (d *Device) ActivationBackward(compute.ActivationBackward) { d.missing("ActivationBackward") }
-
-// Dropout is compute.Operations' Dropout.
-func (d *Device) Dropout(compute.Dropout) { d.missing("Dropout") }
 
 // CopyBlocks is compute.Operations' CopyBlocks.
 func (d *Device) CopyBlocks(compute.CopyBlocks) { d.missing("CopyBlocks") }

@@ -79,6 +79,8 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return compute.Workspace{Simple: quantizeBytes(a)}
 	case compute.LinearCrossEntropy:
 		return compute.Workspace{Composite: compute.LossBytes(compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In)}
+	case compute.EmbeddingBackward:
+		return compute.Workspace{Simple: scatterBytes(a.N)}
 	}
 	return compute.Workspace{}
 }
