@@ -116,6 +116,15 @@ type Device interface {
 	Operations
 }
 
+// Offloader is a device whose memory is not the host's: it can give all of it back for a while.
+type Offloader interface {
+	// Offload moves the content of all buffers to the host's memory and gives the device's back; it returns how many bytes
+	// those were. Until Reload no operation runs. Buffers stay valid, and Freeing them is allowed.
+	Offload() (int64, error)
+	// Reload takes the memory again and brings the content back, bit for bit. An error leaves everything on the host.
+	Reload() error
+}
+
 // Operations are what a device computes; each method's argument documents it.
 type Operations interface {
 	Embedding(Embedding)

@@ -11,6 +11,7 @@ import (
 type allocation struct {
 	p     driver.Ptr
 	bytes int64
+	saved []byte // its content, while the device's memory is given back
 }
 
 // buffer is an allocation seen as elements, or a view of a part.
@@ -30,7 +31,7 @@ func (b *buffer) As(t compute.DType) compute.Buffer {
 }
 
 func (b *buffer) Free() {
-	if b.root && b.mem.p != 0 {
+	if b.root && (b.mem.p != 0 || b.mem.saved != nil) {
 		b.dev.release(b.mem)
 	}
 }
@@ -51,12 +52,12 @@ func (d *Device) Alloc(t compute.DType, n int) (compute.Buffer, error) {
 
 // allocate returns zeroed memory. The driver gives none of zero bytes: the least is one byte, accounted as none.
 func (d *Device) allocate(bytes int64) (*allocation, error) {
+	if d.offloaded {
+		return nil, errOffloaded
+	}
 	p, err := d.ctx.Alloc(max(bytes, 1))
 	if err != nil {
-		free, total, _ := d.ctx.MemInfo()
-		return nil, fmt.Errorf("out of memory: %s wanted, %s in use by lathe, %s of %s free on %s: "+
-			"a smaller batch, shorter sequences, gradient_checkpointing or a quantised model need less: %w",
-			compute.Gib(bytes), compute.Gib(d.memory.Used), compute.Gib(free), compute.Gib(total), d.info.Name, err)
+		return nil, d.short(bytes, err)
 	}
 	a := &allocation{p: p, bytes: bytes}
 	d.roots[a] = struct{}{}
@@ -69,14 +70,24 @@ func (d *Device) allocate(bytes int64) (*allocation, error) {
 	return a, nil
 }
 
+// short says that memory is, and what needs less.
+func (d *Device) short(bytes int64, err error) error {
+	free, total, _ := d.ctx.MemInfo()
+	return fmt.Errorf("out of memory: %s wanted, %s in use by lathe, %s of %s free on %s: "+
+		"a smaller batch, shorter sequences, gradient_checkpointing or a quantised model need less: %w",
+		compute.Gib(bytes), compute.Gib(d.memory.Used), compute.Gib(free), compute.Gib(total), d.info.Name, err)
+}
+
 func (d *Device) release(a *allocation) {
-	if err := d.ctx.Free(a.p); err != nil {
-		d.fail(fmt.Errorf("free %s of GPU memory: %w", compute.Gib(a.bytes), err))
+	if a.p != 0 {
+		if err := d.ctx.Free(a.p); err != nil {
+			d.fail(fmt.Errorf("free %s of GPU memory: %w", compute.Gib(a.bytes), err))
+		}
+		d.memory.Used -= a.bytes
 	}
 	d.forget(a, 0, a.bytes)
-	a.p = 0
+	a.p, a.saved = 0, nil
 	delete(d.roots, a)
-	d.memory.Used -= a.bytes
 }
 
 // Upload copies host bytes to dst.

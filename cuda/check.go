@@ -25,6 +25,9 @@ func (d *Device) find(b compute.Buffer) (driver.Ptr, error) {
 	if !ok || v.dev != d {
 		return 0, errors.New("is a buffer of another device")
 	}
+	if v.mem.saved != nil {
+		return 0, errOffloaded
+	}
 	if v.mem.p == 0 {
 		return 0, errors.New("was freed before")
 	}

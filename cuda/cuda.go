@@ -37,7 +37,9 @@ type Device struct {
 	scratch [slots]*allocation // workspaces of operations, grown on demand
 	report  *allocation        // where kernels report what the host could not know, an error record
 	ints    map[hostKey]hostInts
-	err     error
+
+	offloaded bool // all content is on the host
+	err       error
 }
 
 var _ compute.Device = (*Device)(nil)
@@ -94,7 +96,9 @@ func (d *Device) ResetPeak() { d.memory.Peak = d.memory.Used }
 // Sync waits for all operations, and returns the first error since the last Sync, which it forgets. After an error of the
 // GPU itself (driver.ErrLost) nothing runs any more in this process.
 func (d *Device) Sync() error {
-	d.ask()
+	if !d.offloaded {
+		d.ask()
+	}
 	if err := d.ctx.Sync(d.stream); err != nil {
 		d.fail(fmt.Errorf("wait for the GPU: %w", err))
 	}

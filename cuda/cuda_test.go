@@ -10,17 +10,32 @@ import (
 	"lathe/cuda/emulator"
 )
 
-// open opens the emulated device, which runs the kernels' own sources.
-func open(t *testing.T) compute.Device {
+// library is the emulated driver, which runs the kernels' own sources.
+func library(t *testing.T) string {
 	t.Helper()
-	library, err := emulator.Build()
+	path, err := emulator.Build()
 	if errors.Is(err, emulator.ErrNoCompiler) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := cuda.Open(cuda.Options{Driver: library})
+	return path
+}
+
+// setting changes the emulated device for one test.
+func setting(t *testing.T, name, value string) {
+	t.Helper()
+	if err := emulator.Set(library(t), name, value); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = emulator.Set(library(t), name, "") })
+}
+
+// open opens the emulated device.
+func open(t *testing.T) compute.Device {
+	t.Helper()
+	d, err := cuda.Open(cuda.Options{Driver: library(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
