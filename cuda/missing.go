@@ -4,21 +4,6 @@ import "lathe/compute"
 
 func (d *Device) missing(op string) { d.begin(op).Fail("the CUDA device cannot do this yet") }
 
-// RMSNorm is compute.Operations' RMSNorm.
-func (d *Device) RMSNorm(compute.RMSNorm) { d.missing("RMSNorm") }
-
-// RMSNormBackward is compute.Operations' RMSNormBackward.
-func (d *Device) RMSNormBackward(compute.RMSNormBackward) { d.missing("RMSNormBackward") }
-
-// LayerNorm is compute.Operations' LayerNorm.
-func (d *Device) LayerNorm(compute.LayerNorm) { d.missing("LayerNorm") }
-
-// LayerNormBackward is compute.Operations' LayerNormBackward.
-func (d *Device) LayerNormBackward(compute.LayerNormBackward) { d.missing("LayerNormBackward") }
-
-// RoPE is compute.Operations' RoPE.
-func (d *Device) RoPE(compute.RoPE) { d.missing("RoPE") }
-
 // Linear is compute.Operations' Linear.
 func (d *Device) Linear(compute.Linear) { d.missing("Linear") }
 
@@ -36,33 +21,8 @@ func (d *Device) Attention(compute.Attention) { d.missing("Attention") }
 // AttentionBackward is compute.Operations' AttentionBackward.
 func (d *Device) AttentionBackward(compute.AttentionBackward) { d.missing("AttentionBackward") }
 
-// GatedActivation is compute.Operations' GatedActivation.
-func (d *Device) GatedActivation(compute.GatedActivation) { d.missing("GatedActivation") }
-
-// GatedActivationBackward is compute.Operations' GatedActivationBackward.
-func (d *Device) GatedActivationBackward(compute.GatedActivationBackward) {
-	d.missing("GatedActivationBackward")
-}
-
-// Activation is compute.Operations' Activation.
-func (d *Device) Activation(compute.Activation) { d.missing("Activation") }
-
-// ActivationBackward is compute.Operations' ActivationBackward.
-func (d *Device) ActivationBackward(compute.ActivationBackward) { d.missing("ActivationBackward") }
-
-// CopyBlocks is compute.Operations' CopyBlocks.
-func (d *Device) CopyBlocks(compute.CopyBlocks) { d.missing("CopyBlocks") }
-
 // RowNorm is compute.Operations' RowNorm.
 func (d *Device) RowNorm(compute.RowNorm) { d.missing("RowNorm") }
-
-// ScaleColumns is compute.Operations' ScaleColumns.
-func (d *Device) ScaleColumns(compute.ScaleColumns) { d.missing("ScaleColumns") }
-
-// ScaleColumnsBackward is compute.Operations' ScaleColumnsBackward.
-func (d *Device) ScaleColumnsBackward(compute.ScaleColumnsBackward) {
-	d.missing("ScaleColumnsBackward")
-}
 
 // AdamW is compute.Operations' AdamW.
 func (d *Device) AdamW(compute.AdamW) { d.missing("AdamW") }

@@ -81,6 +81,12 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return compute.Workspace{Composite: compute.LossBytes(compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In)}
 	case compute.EmbeddingBackward:
 		return compute.Workspace{Simple: scatterBytes(a.N)}
+	case compute.RMSNormBackward:
+		return columnWorkspace(a.N, a.C, a.DW != nil)
+	case compute.LayerNormBackward:
+		return columnWorkspace(a.N, a.C, a.DW != nil || a.DBias != nil)
+	case compute.ScaleColumnsBackward:
+		return columnWorkspace(a.N, a.C, a.DS != nil)
 	}
 	return compute.Workspace{}
 }

@@ -61,15 +61,19 @@ DEV float dot4(float4 a, float4 b, float sum) { return fmaf(a.w, b.w, fmaf(a.z, 
 // map is y[n] = f(a[n]), or f(a[n], b[n]), by all threads of the grid. y may be a or b.
 template <class T, class U, class F> DEV void map(T *y, const U *a, long long n, F f) {
     long long quads = aligned(y, a) ? n / 4 : 0;
+#pragma unroll 1
     for (long long i = thread_index(); i < quads; i += thread_count())
         store4(y + 4 * i, map4(f, load4(a + 4 * i)));
+#pragma unroll 1
     for (long long i = 4 * quads + thread_index(); i < n; i += thread_count())
         y[i] = from_float<T>(f(to_float(a[i])));
 }
 template <class F> DEV void map(float *y, const float *a, const float *b, long long n, F f) {
     long long quads = aligned(y, a, b) ? n / 4 : 0;
+#pragma unroll 1
     for (long long i = thread_index(); i < quads; i += thread_count())
         store4(y + 4 * i, map4(f, load4(a + 4 * i), load4(b + 4 * i)));
+#pragma unroll 1
     for (long long i = 4 * quads + thread_index(); i < n; i += thread_count())
         y[i] = f(a[i], b[i]);
 }
