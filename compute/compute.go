@@ -73,6 +73,8 @@ type Info struct {
 	Tier string `json:"tier"`
 	// Threads is the number of CPU threads used, 0 for a GPU.
 	Threads int `json:"threads,omitempty"`
+	// Note is what a user should know about why it is this device, empty for nothing.
+	Note string `json:"note,omitempty"`
 	// MemoryTotal and MemoryFree are in bytes.
 	MemoryTotal int64 `json:"memory_total"`
 	MemoryFree  int64 `json:"memory_free"`

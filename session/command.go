@@ -53,6 +53,8 @@ type (
 	HalveRate struct{}
 	// Pause halts the run at the next step's end.
 	Pause struct{}
+	// Release pauses like Pause and gives the device's memory back until the run is resumed: another job can use the GPU.
+	Release struct{}
 	// Resume goes on with a paused run.
 	Resume struct{}
 	// Save writes a checkpoint at the next step's end.
@@ -146,6 +148,17 @@ func (Pause) Refusal(v View) error {
 		return refuse("the run is paused already: resume it with space")
 	}
 	return refuse("no run is training: start one with :train FILE")
+}
+
+// Refusal asks for a run that holds memory.
+func (Release) Refusal(v View) error {
+	switch {
+	case !v.Run.State.Training():
+		return refuse("no run is training: start one with :train FILE")
+	case v.Run.Released > 0:
+		return refuse("the memory is given back already: space takes it again and resumes")
+	}
+	return nil
 }
 
 // Refusal asks for a paused run.

@@ -262,6 +262,11 @@ func (s *Session) steer(v View, c Command) error {
 	case Pause:
 		control.Pause()
 		s.publish(v.Run.ID, StateChanged{State: Pausing})
+	case Release:
+		control.Release()
+		if v.Run.State == Running {
+			s.publish(v.Run.ID, StateChanged{State: Pausing})
+		}
 	case Resume:
 		control.Resume()
 		if v.Run.State == Pausing {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"lathe/compute"
 	"lathe/datasets"
 	"lathe/trainer"
 )
@@ -73,6 +74,9 @@ func trainingLine(event trainer.Event) (datasets.Level, string) {
 	case trainer.Paused:
 		if t.Error != "" {
 			return datasets.LevelError, fmt.Sprintf("step %d: paused: %s", t.Step, t.Error)
+		}
+		if t.Released > 0 {
+			return datasets.LevelInfo, fmt.Sprintf("step %d: paused, %s of memory given back", t.Step, compute.Gib(t.Released))
 		}
 		return datasets.LevelInfo, fmt.Sprintf("step %d: paused", t.Step)
 	case trainer.Resumed:

@@ -264,7 +264,7 @@ func (s *Session) handle(c Command) error {
 		return s.skipRows(v, c)
 	case HalveRate:
 		return s.halveRate(v)
-	case Pause, Resume, Save, Stop:
+	case Pause, Release, Resume, Save, Stop:
 		return s.steer(v, c)
 	case Prompt:
 		return s.prompt(v, c)

@@ -76,6 +76,8 @@ type RunView struct {
 	// Last is the newest step; its Step is 0 before the first.
 	Last trainer.StepDone
 	Done *trainer.Done
+	// Released is how much of the device's memory a paused run has given back, in bytes.
+	Released int64
 	// Trouble is what the guard found where it has ended the run, nil else; Spikes are the loss spikes so far.
 	Trouble *trainer.NonFiniteError
 	Spikes  []trainer.Spike
@@ -330,7 +332,13 @@ func (r *RunView) train(at time.Time, event trainer.Event) {
 		r.Saved = append(slices.Clone(r.Saved), t)
 		r.Saved = slices.DeleteFunc(r.Saved, func(s trainer.Saved) bool { return slices.Contains(t.Removed, s.Path) })
 		r.Marks = append(r.Marks, Mark{t.Step, t.Kind()})
-	case trainer.Paused, trainer.Resumed:
+	case trainer.Paused:
+		r.Released = t.Released
+		if t.Released == 0 {
+			r.Marks = append(r.Marks, Mark{t.At(), t.Kind()})
+		}
+	case trainer.Resumed:
+		r.Released = 0
 		r.Marks = append(r.Marks, Mark{t.At(), t.Kind()})
 	case trainer.Done:
 		r.Done = &t

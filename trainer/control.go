@@ -27,10 +27,11 @@ type Control struct {
 
 // wishes are what was asked for since the last border.
 type wishes struct {
-	pause bool // stays until Resume
-	save  bool
-	stop  bool
-	keep  bool // stop with a checkpoint
+	pause   bool // stays until Resume
+	release bool // the device's memory, while paused; stays until Resume
+	save    bool
+	stop    bool
+	keep    bool // stop with a checkpoint
 }
 
 type job struct {
@@ -64,8 +65,18 @@ func NewControl() *Control {
 // Pause asks the run to wait at the next border.
 func (c *Control) Pause() { c.wish(func(w *wishes) { w.pause = true }) }
 
+// Release asks the run to wait at the next border, and to give the device's memory back until Resume.
+func (c *Control) Release() { c.wish(func(w *wishes) { w.pause, w.release = true, true }) }
+
 // Resume lets a paused run go on, and takes back a Pause that has not taken effect yet.
-func (c *Control) Resume() { c.wish(func(w *wishes) { w.pause = false }) }
+func (c *Control) Resume() { c.wish(func(w *wishes) { w.pause, w.release = false, false }) }
+
+// hold keeps the run paused: what was asked for cannot be done.
+func (c *Control) hold() {
+	c.mu.Lock()
+	c.want = wishes{pause: true, release: c.want.release}
+	c.mu.Unlock()
+}
 
 // Save asks for a checkpoint at the next border, or at once while paused.
 func (c *Control) Save() { c.wish(func(w *wishes) { w.save = true }) }
@@ -133,6 +144,9 @@ func (r *Run) do(j job) {
 			}
 		}()
 		if err := j.ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.takeBack(); err != nil {
 			return err
 		}
 		return j.run(r.live())

@@ -125,6 +125,8 @@ type Paused struct {
 	Step int `json:"step"`
 	// Error says why, when nobody asked for it: a save that failed, say.
 	Error string `json:"error,omitempty"`
+	// Released is how many bytes of the device's memory were given back; they are taken again when the run goes on.
+	Released int64 `json:"released,omitempty"`
 }
 
 // Resumed says that a paused run goes on.

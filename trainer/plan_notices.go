@@ -52,6 +52,9 @@ func (r *Run) notice(text string) { r.plan.Notices = append(r.plan.Notices, text
 // deviceNotices tells which options this device honours in another way.
 func (r *Run) deviceNotices(device compute.Info) {
 	c, o := r.config, r.loadOptions(device)
+	if device.Note != "" {
+		r.notice(device.Note)
+	}
 	if c.BF16 && o.Compute != compute.BF16 {
 		r.notice("bf16: this device multiplies no bfloat16; computed in float32")
 	}

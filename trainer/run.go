@@ -51,6 +51,8 @@ type Run struct {
 	stopAfter  int
 
 	pauseOnSaveError bool
+	released         bool // the device's memory is given back, so many bytes
+	releasedBytes    int64
 	resuming         bool
 
 	dev       compute.Device

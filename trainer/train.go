@@ -154,13 +154,20 @@ func due(s Strategy, every, step int, p Plan) bool {
 
 // border is the place between two steps where others are heard: jobs, saves, pauses and stops.
 func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
-	paused := false
+	paused, told := false, false
 	for {
 		if err := ctx.Err(); err != nil {
 			return false, false, fmt.Errorf("run cancelled at step %d: %w", r.state.Step, err)
 		}
 		r.doWaiting()
 		w := r.control.take()
+		if !w.pause || w.save || w.stop && w.keep {
+			if err := r.takeBack(); err != nil {
+				r.control.hold()
+				r.emit(Paused{Step: r.state.Step, Error: err.Error(), Released: r.releasedBytes})
+				w = wishes{pause: true, release: w.release}
+			}
+		}
 		if w.stop {
 			return true, w.keep, nil
 		}
@@ -180,6 +187,15 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 		if !paused {
 			paused = true
 			r.emit(Paused{Step: r.state.Step})
+		}
+		if w.release && !r.released {
+			if err := r.giveBack(); err != nil {
+				return false, false, err
+			}
+			if !told { // once, however many prompts have taken it again meanwhile
+				told = true
+				r.emit(Paused{Step: r.state.Step, Released: r.releasedBytes})
+			}
 		}
 		select {
 		case j := <-r.control.jobs:

@@ -36,6 +36,7 @@ func (m *model) words() []word {
 		{Word: pane.Word{Name: "train", Args: "[FILE]", Help: "start the run on the table"}, complete: files, run: trainWord},
 		{Word: pane.Word{Name: "resume", Args: "[DIR]", Help: "go on, or from a checkpoint"}, complete: checkpoints, run: resumeWord},
 		{Word: pane.Word{Name: "pause", Help: "halt after this step"}, run: send(session.Pause{})},
+		{Word: pane.Word{Name: "release", Help: "pause, give the GPU's memory back"}, run: send(session.Release{})},
 		{Word: pane.Word{Name: "stop", Help: "end with a checkpoint"}, run: send(session.Stop{})},
 		{Word: pane.Word{Name: "save", Help: "write a checkpoint"}, run: send(session.Save{})},
 		{Word: pane.Word{Name: "rollback", Args: "[DIR]", Help: "back to a checkpoint, paused"}, complete: checkpoints, run: func(m *model, dir string) tea.Cmd {

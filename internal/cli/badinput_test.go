@@ -229,7 +229,7 @@ func TestBadUsage(t *testing.T) {
 		{"train --max-steps -1 -c " + yaml, []string{"--max-steps", "negative"}},
 		{"train --stop-after -1 -c " + yaml, []string{"--stop-after", "negative"}},
 		{"train --max-steps many -c " + yaml, []string{"--max-steps", "many"}},
-		{"train --device cuda -c " + yaml, []string{"--device cuda", "--device cpu"}},
+		{"train --device cuda:first -c " + yaml, []string{"--device cuda:first", "cuda:N"}},
 		{"plan --max-steps -1 -c " + yaml, []string{"--max-steps", "negative"}},
 		{"plan", []string{"-c"}},
 		{"score --model " + model, []string{"--ids", "--text"}},

@@ -10,6 +10,8 @@ import (
 
 	"lathe/compute"
 	"lathe/compute/cpu"
+	"lathe/cuda"
+	"lathe/cuda/driver"
 )
 
 // checkup is one line of `lathe doctor`.
@@ -80,14 +82,46 @@ func diagnose(e *env) []checkup {
 			selfTest(dev),
 		)
 	}
-	return append(checks,
-		checkup{Name: "cuda", Text: "this version has no CUDA device", Cost: "training runs on the CPU"},
-		terminalCheck(e),
-	)
+	checks = append(checks, gpuChecks()...)
+	return append(checks, terminalCheck(e))
+}
+
+// gpuChecks are a line for the driver and one for each GPU that it has, with the self-test of the first.
+func gpuChecks() []checkup {
+	lib, err := driver.Open("")
+	if err != nil {
+		return []checkup{{Name: "cuda", Text: err.Error(), Cost: "training runs on the CPU"}}
+	}
+	devices, err := lib.Devices()
+	if err != nil {
+		return []checkup{{Name: "cuda", Text: err.Error(), Cost: "training runs on the CPU"}}
+	}
+	checks := []checkup{{Name: "cuda", OK: true, Text: fmt.Sprintf("driver for CUDA %d.%d (%s), GPUs: %d", lib.Version()/1000, lib.Version()%1000/10, lib.Path(), len(devices))}}
+	for _, g := range devices {
+		checks = append(checks, gpuCheck(g))
+	}
+	return checks
+}
+
+func gpuCheck(g driver.Info) checkup {
+	c := checkup{Name: fmt.Sprintf("cuda:%d", g.Ordinal)}
+	text := fmt.Sprintf("%s, sm_%d, %d multiprocessors, %s", g.Name, g.Capability(), g.SMs, bytesText(g.Memory))
+	dev, err := cuda.Open(cuda.Options{Ordinal: g.Ordinal})
+	if err != nil {
+		c.Text, c.Cost = err.Error(), "this GPU cannot train"
+		return c
+	}
+	defer dev.Close()
+	if test := selfTest(dev); !test.OK {
+		c.Text = text + "; " + test.Text
+		return c
+	}
+	c.OK, c.Text = true, text+", kernels' self-test passed"
+	return c
 }
 
 // selfTest multiplies whole numbers, whose product has one right answer on every tier.
-func selfTest(dev *cpu.Device) checkup {
+func selfTest(dev compute.Device) checkup {
 	const n, in, out = 5, 128, 65
 	c := checkup{Name: "kernels"}
 	x, w := make([]float32, n*in), make([]float32, out*in)
@@ -109,7 +143,7 @@ func selfTest(dev *cpu.Device) checkup {
 				want += float64(x[i*in+k]) * float64(w[j*in+k])
 			}
 			if math.Abs(float64(got[i*out+j])-want) != 0 {
-				c.Text = fmt.Sprintf("a product of whole numbers is %g, not %g: do not trust this processor's %s kernels", got[i*out+j], want, dev.Info().Tier)
+				c.Text = fmt.Sprintf("a product of whole numbers is %g, not %g: do not trust this device's %s kernels", got[i*out+j], want, dev.Info().Tier)
 				return c
 			}
 		}

@@ -112,6 +112,9 @@ func banner(c pane.Context, w int) []string {
 	switch r.State {
 	case session.Paused:
 		text = fmt.Sprintf("paused after step %d: prompt it in the Playground, space resumes", r.Step)
+		if r.Released > 0 {
+			text = fmt.Sprintf("paused after step %d, %s of memory given back: space takes it again and resumes", r.Step, widget.Bytes(r.Released))
+		}
 	case session.Pausing:
 		text = "pausing at the end of this step"
 	case session.Stopping:
