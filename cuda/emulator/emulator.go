@@ -144,10 +144,11 @@ func commonFlags() []string {
 func driverFlags() []string { return append(commonFlags(), "-ffp-contract=fast") }
 
 // kernelFlags: no contraction, so that a result does not hang on what the compiler saw (fmaf is one rounding in any case), and a
-// trap for an index outside of its array and for an access that the device would refuse as not aligned.
+// trap for an index outside of its array and for an access that the device would refuse as not aligned. A large frame touches each of
+// its pages, so that it cannot jump over the one that ends a stack.
 func kernelFlags(name, src, kernels string) []string {
 	return append(commonFlags(), "-ffp-contract=off", "-x", "c++", "-DEMU_MODULE="+name, "-I", src, "-I", kernels,
-		"-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error")
+		"-fstack-clash-protection", "-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error")
 }
 
 func version(compiler string) (string, error) {

@@ -22,6 +22,7 @@ constexpr unsigned MAX_THREADS = 1024, MAX_DYNAMIC = 256 << 10;
 static Fiber fibers[MAX_THREADS];
 static Warp warps[MAX_THREADS / 32];
 static void *stacks[MAX_THREADS]; // tops of the stacks that nobody uses
+static char *stack_pages[MAX_THREADS]; // of all stacks that were made
 static void *fresh_stack;         // the one that start_threads begins on
 static unsigned free_stacks, made_stacks;
 static unsigned threads, next_thread, exited;
@@ -74,7 +75,15 @@ static void *take_stack() {
         perror("lathe emulator: no memory for the stack of a thread");
         abort();
     }
+    stack_pages[made_stacks] = (char *)p;
     return (char *)p + STACK_BYTES - made_stacks++ % 31 * 320;
+}
+
+bool below_stack(const void *p) {
+    for (unsigned i = 0; i < made_stacks; i++)
+        if (p >= stack_pages[i] && p < stack_pages[i] + PAGE)
+            return true;
+    return false;
 }
 
 static const char *base_name(const char *file) {
