@@ -192,3 +192,11 @@ func (d *device) launchOn(stream, f uintptr, s shape, args ...any) {
 
 // readFloat reads memory of the host that the driver gave out.
 func readFloat(p uintptr) float32 { return **(**float32)(unsafe.Pointer(&p)) }
+
+func goString(p uintptr) string {
+	var b []byte
+	for at := *(**byte)(unsafe.Pointer(&p)); *at != 0; at = (*byte)(unsafe.Add(unsafe.Pointer(at), 1)) {
+		b = append(b, *at)
+	}
+	return string(b)
+}

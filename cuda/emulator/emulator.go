@@ -75,7 +75,7 @@ func build(compiler, root, cache string, more []string) (string, error) {
 		return library, nil
 	}
 	prune(cache)
-	args := append([]string{"-shared", "-static-libstdc++", "-static-libgcc", "-Wl,-z,now"}, objects...)
+	args := append([]string{"-shared", "-static-libstdc++", "-static-libgcc", "-Wl,-z,now", "-Wl,--exclude-libs,ALL"}, objects...)
 	return library, compile(compiler, filepath.Dir(library), library, append(args, "-lpthread", "-lm"))
 }
 

@@ -177,6 +177,15 @@ static bool is_function(Function *f) {
 
 using namespace emu;
 
+// lathe_emu_kernels lists what was compiled: a line "module kernel" for each.
+extern "C" __attribute__((visibility("default"))) const char *lathe_emu_kernels() {
+    static std::string list;
+    if (list.empty())
+        for (const auto &k : kernels())
+            list += std::string(k.second.module) + " " + k.first + "\n";
+    return list.c_str();
+}
+
 API cuModuleLoadData(Module **m, const void *image) {
     BEGIN(CONTEXT);
     if (CUresult r = forbid_capture())
