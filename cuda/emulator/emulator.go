@@ -141,7 +141,7 @@ func commonFlags() []string {
 }
 
 // driverFlags let the compiler fuse in the emulator's own mma, whose products are exact either way.
-func driverFlags() []string { return append(commonFlags(), "-ffp-contract=fast") }
+func driverFlags() []string { return append(commonFlags(), "-ffp-contract=fast", "-mno-red-zone") }
 
 // kernelFlags: no contraction, so that a result does not hang on what the compiler saw (fmaf is one rounding in any case), and a
 // trap for an index outside of its array and for an access that the device would refuse as not aligned. A large frame touches each of
