@@ -12,7 +12,8 @@ import (
 
 // NonFinite says where a step first made a number that is none.
 type NonFinite struct {
-	// Module is the last module with weights on the way there, "model.layers.17.self_attn.v_proj"; empty before the first.
+	// Module is the last module with weights on the way there, "model.layers.17.self_attn.v_proj", or the one around it where
+	// what was computed has none ("model.layers.17.self_attn"); empty before the first.
 	Module string
 	// Layer is the block's number, -1 outside of the blocks.
 	Layer int
@@ -149,6 +150,15 @@ func (t *tracer) gradients(buffers ...compute.Buffer) {
 	}
 }
 
+// between takes the place to the block's part as a whole, "self_attn" say: what is computed there has no weights of its own.
+func (t *tracer) between() {
+	if m := blockName.FindStringSubmatchIndex(t.at); m != nil {
+		if dot := strings.LastIndexByte(t.at, '.'); dot > m[4] { // never above the block
+			t.at = t.at[:dot]
+		}
+	}
+}
+
 func (t *tracer) blame(what string, index int, seqs []int) {
 	f := &NonFinite{Module: t.at, Layer: -1, What: what, Index: index, Seqs: seqs, Backward: t.backward}
 	if m := blockName.FindStringSubmatch(t.at); m != nil {
@@ -217,6 +227,7 @@ func (t *tracer) LayerNormBackward(a compute.LayerNormBackward) {
 }
 
 func (t *tracer) RoPE(a compute.RoPE) {
+	t.between()
 	t.Device.RoPE(a)
 	t.rows("rotated heads", a.X)
 }
@@ -242,32 +253,38 @@ func (t *tracer) LinearBackwardWeight(a compute.LinearBackwardWeight) {
 }
 
 func (t *tracer) Attention(a compute.Attention) {
+	t.between()
 	t.Device.Attention(a)
 	t.rows("attention output", a.Out)
 }
 
 func (t *tracer) AttentionBackward(a compute.AttentionBackward) {
+	t.between()
 	t.Device.AttentionBackward(a)
 	t.rows("gradient of the attention's queries", a.DQ)
 	t.rows("gradient of the attention's keys and values", a.DK, a.DV)
 }
 
 func (t *tracer) GatedActivation(a compute.GatedActivation) {
+	t.between()
 	t.Device.GatedActivation(a)
 	t.rows("gated activation", a.Y)
 }
 
 func (t *tracer) GatedActivationBackward(a compute.GatedActivationBackward) {
+	t.between()
 	t.Device.GatedActivationBackward(a)
 	t.rows("gradient of the gated activation", a.DGate, a.DUp)
 }
 
 func (t *tracer) Activation(a compute.Activation) {
+	t.between()
 	t.Device.Activation(a)
 	t.rows("activation", a.Y)
 }
 
 func (t *tracer) ActivationBackward(a compute.ActivationBackward) {
+	t.between()
 	t.Device.ActivationBackward(a)
 	t.rows("gradient of the activation", a.DX)
 }

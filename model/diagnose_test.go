@@ -55,6 +55,10 @@ func TestDiagnoseNamesThePlace(t *testing.T) {
 		{"a weight", func(t *testing.T, m *Model, _ *StepOptions) {
 			setWeight(t, m, "model.layers.1.mlp.up_proj.weight", 3, nan)
 		}, NonFinite{Module: "model.layers.1.mlp.up_proj", Layer: 1, What: "weight model.layers.1.mlp.up_proj.weight", Index: 3}, "layer 1, mlp.up_proj: weight"},
+		{"scores that overflow", func(t *testing.T, m *Model, _ *StepOptions) {
+			setWeight(t, m, "model.layers.1.self_attn.q_proj.weight", 0, 1e30)
+			setWeight(t, m, "model.layers.1.self_attn.k_proj.weight", 0, 1e30)
+		}, NonFinite{Module: "model.layers.1.self_attn", Layer: 1, What: "attention output", Index: -1}, "layer 1, self_attn: attention output"},
 		{
 			"a gradient", func(_ *testing.T, _ *Model, o *StepOptions) { o.GradScale = 3e38 },
 			NonFinite{Layer: -1, What: "gradient", Index: -1, Backward: true},

@@ -323,11 +323,12 @@ func TestPlanOfMethods(t *testing.T) {
 			if got := dev.Memory().Used - before; got != want.Total() {
 				t.Errorf("the plan says %d bytes, %d are held", want.Total(), got)
 			}
+			dev.ResetPeak()
 			if _, err := m.ForwardBackward(randomInput(48, 40, 8), StepOptions{GradScale: 1}); err != nil {
 				t.Fatal(err)
 			}
-			if got := dev.Memory().Used - before; got != want.Total() {
-				t.Errorf("after a step %d bytes are held, the plan says %d", got, want.Total())
+			if got := dev.Memory(); got.Used-before != want.Total() || got.Peak-before != want.Total() {
+				t.Errorf("a step went up to %d bytes and left %d, the plan says %d", got.Peak-before, got.Used-before, want.Total())
 			}
 		})
 	}

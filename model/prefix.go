@@ -97,24 +97,30 @@ func (p *prefix) extra() []safetensors.Source {
 	}}
 }
 
-// projected computes the prefix on the device, in memory of its own.
-func (p *prefix) projected() (out []byte, err error) {
-	need := p.base.measure(func(dev compute.Device, saved, scratch *compute.Arena) {
-		(&tape.Tape{Device: dev, Saved: saved, Scratch: scratch}).Prefix(&p.encoder)
-	})
+// projected computes the prefix on the device: in the memory of a step where a run holds it, else in memory of its own.
+func (p *prefix) projected() ([]byte, error) {
+	pass := func(dev compute.Device, saved, scratch *compute.Arena) compute.Buffer {
+		return (&tape.Tape{Device: dev, Saved: saved, Scratch: scratch}).Prefix(&p.encoder).Value
+	}
+	need := p.base.measure(func(dev compute.Device, saved, scratch *compute.Arena) { pass(dev, saved, scratch) })
 	if err := p.base.dev.Reserve(need.device); err != nil {
 		return nil, fmt.Errorf("project the prefix: %w", err)
 	}
-	saved, scratch, err := newArenas(p.base.dev, need)
-	if err != nil {
-		return nil, fmt.Errorf("project the prefix: %w", err)
+	w := workspace{saved: p.base.work.saved, scratch: p.base.work.scratch}
+	if w.fits(need) {
+		defer w.saved.Release(w.saved.Mark())
+		defer w.scratch.Release(w.scratch.Mark())
+	} else {
+		var err error
+		if w.saved, w.scratch, err = newArenas(p.base.dev, need); err != nil {
+			return nil, fmt.Errorf("project the prefix: %w", err)
+		}
+		defer w.free()
 	}
-	defer saved.Free()
-	defer scratch.Free()
-	y := (&tape.Tape{Device: p.base.dev, Saved: saved, Scratch: scratch}).Prefix(&p.encoder)
-	out = make([]byte, compute.ByteLen(y.Value))
-	p.base.dev.Download(out, y.Value)
-	return out, errors.Join(p.base.dev.Sync(), saved.Err(), scratch.Err())
+	y := pass(p.base.dev, w.saved, w.scratch)
+	out := make([]byte, compute.ByteLen(y))
+	p.base.dev.Download(out, y)
+	return out, errors.Join(p.base.dev.Sync(), w.err())
 }
 
 // columns are where the keys and the values of a block stand in a row of the prefix, and how many they are.

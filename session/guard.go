@@ -93,7 +93,11 @@ func (s *Session) halveRate(v View) error {
 	if scale == 0 {
 		scale = 1
 	}
-	return s.again(v, Start{Resume: v.Run.lastGood(), RateScale: scale / 2})
+	from := v.Run.lastGood()
+	if t := v.Run.Trouble; t != nil {
+		from = t.Slower()
+	}
+	return s.again(v, Start{Resume: from, RateScale: scale / 2})
 }
 
 // again starts the run in front once more, with its own name and configuration. Without a checkpoint it starts from the

@@ -141,12 +141,13 @@ func TestSplitIsDisjointAndStable(t *testing.T) {
 	}
 }
 
-// The plan is made without loading or writing anything, agrees with the run, and its memory is what the run then takes.
+// The plan is made without loading or writing anything, agrees with the run, and its memory is what the run then takes, to the
+// byte, whatever the method.
 func TestPlanIsTheRun(t *testing.T) {
-	for _, method := range []Method{MethodLoRA, MethodQLoRA, MethodFull} {
-		t.Run(string(method), func(t *testing.T) {
+	for _, method := range methods(t) {
+		t.Run(method.name, func(t *testing.T) {
 			c := tinyConfig(t)
-			c.Method, c.LoadIn4bit = method, method == MethodQLoRA
+			method.change(&c)
 			c.ValidationFile, c.EvalStrategy, c.EvalSteps = c.TrainFile, StrategySteps, 10
 			environment, err := Measure(newDevice(t))
 			if err != nil {

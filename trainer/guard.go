@@ -29,6 +29,8 @@ type NonFiniteError struct {
 	// empty where there is none. Before holds the state just before the step, where that is not a checkpoint already.
 	Checkpoint string `json:"checkpoint,omitempty"`
 	Before     string `json:"before,omitempty"`
+	// Unproved says that no step has shown the checkpoint's weights to be good: it may hold what broke the run already.
+	Unproved bool `json:"checkpoint_unproved,omitempty"`
 	// RateScale is the factor on run.yaml's learning_rate that was in force.
 	RateScale float64 `json:"learning_rate_scale"`
 }
@@ -84,8 +86,8 @@ func (e *NonFiniteError) Offers() []Offer {
 	}
 	half := e.RateScale / 2
 	halve := Offer{
-		Name: "halve the rate", Resume: e.Checkpoint, RateScale: half,
-		Title: fmt.Sprintf("go on at %g of run.yaml's learning_rate, %s", half, from(e.Checkpoint)),
+		Name: "halve the rate", Resume: e.Slower(), RateScale: half,
+		Title: fmt.Sprintf("go on at %g of run.yaml's learning_rate, %s", half, from(e.Slower())),
 	}
 	if len(e.Rows) == 0 {
 		return []Offer{back, halve}
@@ -99,6 +101,14 @@ func (e *NonFiniteError) Offers() []Offer {
 		Title: fmt.Sprintf("go on without %s, %s", plural(len(e.Rows), "this row", "these %d rows"), from(resume)),
 	}
 	return []Offer{back, skip, halve}
+}
+
+// Slower is where a lower rate can still help: the checkpoint, or the beginning (empty) where that is not known to be good.
+func (e *NonFiniteError) Slower() string {
+	if e.Unproved {
+		return ""
+	}
+	return e.Checkpoint
 }
 
 func plural(n int, one, many string) string {
@@ -197,7 +207,7 @@ func (r *Run) rowNames(b datasets.Batch, seqs []int) []string {
 
 // stopped completes the error of a run that the guard ended: what to go back to, and the state before the step kept aside.
 func (r *Run) stopped(e *NonFiniteError) {
-	e.Checkpoint = r.lastGood()
+	e.Checkpoint, e.Unproved = r.lastGood()
 	switch before := e.Step == r.state.Step+1 && r.state.Step > 0; {
 	case !before || r.scaler != nil && r.scaler.exhausted():
 		return
@@ -216,11 +226,11 @@ func (r *Run) stopped(e *NonFiniteError) {
 const beforeName = "before-step-"
 
 // lastGood is the newest whole checkpoint whose weights have given a sound loss in the step or the evaluation after them, or
-// else the newest whole one.
-func (r *Run) lastGood() string {
+// else the newest whole one, which is unproved.
+func (r *Run) lastGood() (path string, unproved bool) {
 	list, err := ListCheckpoints(r.config.OutputDir)
 	if err != nil {
-		return ""
+		return "", false
 	}
 	list = slices.DeleteFunc(list, func(c Checkpoint) bool { return c.Problem != "" })
 	proved := func(c Checkpoint) bool {
@@ -230,11 +240,12 @@ func (r *Run) lastGood() string {
 	}
 	for _, c := range slices.Backward(list) {
 		if proved(c) {
-			return c.Path
+			return c.Path, false
 		}
 	}
+	path = r.resumed.path
 	if n := len(list); n > 0 {
-		return list[n-1].Path
+		path = list[n-1].Path
 	}
-	return r.resumed.path
+	return path, path != ""
 }

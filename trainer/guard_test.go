@@ -224,8 +224,28 @@ func TestLastGoodCheckpointIsProved(t *testing.T) {
 	if !errors.As(err, &bad) {
 		t.Fatal(err)
 	}
-	if bad.Checkpoint != checkpointPath(c.OutputDir, 4) || bad.Before != checkpointPath(c.OutputDir, 5) {
+	if bad.Checkpoint != checkpointPath(c.OutputDir, 4) || bad.Before != checkpointPath(c.OutputDir, 5) || bad.Unproved {
 		t.Errorf("%+v", bad)
+	}
+}
+
+// Where no checkpoint is known to be good, half the rate is no help from there: the run would repeat the step that failed. It
+// starts from the beginning, and the offer says so.
+func TestHalfTheRateFromTheBeginning(t *testing.T) {
+	c := guardConfig(t)
+	c.Method, c.LearningRate, c.WarmupSteps, c.SaveSteps = MethodFull, 1e30, 0, 1 // the first update throws the weights away
+	_, err := prepareAndTrain(t, newDevice(t), c, Options{})
+	var bad *NonFiniteError
+	if !errors.As(err, &bad) {
+		t.Fatalf("ended with %v", err)
+	}
+	if bad.Step != 2 || bad.Checkpoint != checkpointPath(c.OutputDir, 1) || !bad.Unproved {
+		t.Errorf("%+v", bad)
+	}
+	offers := bad.Offers()
+	half := offers[len(offers)-1]
+	if half.Flags() != "--learning-rate-scale 0.5" || !strings.Contains(half.Title, "from the beginning") {
+		t.Errorf("%+v", half)
 	}
 }
 

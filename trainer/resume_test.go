@@ -127,6 +127,7 @@ func methods(t testing.TB) []method {
 		}},
 		{"gradient checkpointing", func(c *Config) { c.GradCheckpointing = true }},
 		{"fp16", func(c *Config) { c.FP16 = true }},
+		{"bf16", func(c *Config) { c.BF16 = true }},
 		{"full adamw_8bit", func(c *Config) { c.Method, c.LearningRate, c.Optim = MethodFull, 1e-3, "adamw_8bit" }},
 		{"lora adamw_8bit", func(c *Config) { c.Optim, c.LoRA.R = "adamw_8bit", 64 }},
 	}

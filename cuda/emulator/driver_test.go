@@ -18,14 +18,14 @@ import (
 
 // device is the least of a driver that the tests need: functions by name, one thread, one context.
 type device struct {
-	t         *testing.T
+	t         testing.TB
 	library   uintptr
 	functions map[string]uintptr
 	modules   map[string]uintptr
 }
 
 // open loads the emulated driver with the kernels of the repository and of testdata/kernels, and makes its first device current.
-func open(t *testing.T, settings ...string) *device {
+func open(t testing.TB, settings ...string) *device {
 	t.Helper()
 	path, err := Build("testdata/kernels")
 	if err != nil {
@@ -51,11 +51,20 @@ func open(t *testing.T, settings ...string) *device {
 	return d
 }
 
-func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+// kept holds what address was given last: it is on the heap then, so that no growing stack moves it, and stays there.
+var (
+	kept [64]unsafe.Pointer
+	next int
+)
+
+func address[T any](p *T) uintptr {
+	kept[next%len(kept)] = unsafe.Pointer(p)
+	next++
+	return uintptr(unsafe.Pointer(p))
+}
 
 func cString(s string) *byte { return &append([]byte(s), 0)[0] }
 
-//go:uintptrescapes
 func (d *device) call(name string, args ...uintptr) int {
 	f, ok := d.functions[name]
 	if !ok {
@@ -69,7 +78,6 @@ func (d *device) call(name string, args ...uintptr) int {
 	return int(int32(r))
 }
 
-//go:uintptrescapes
 func (d *device) must(name string, args ...uintptr) {
 	d.t.Helper()
 	if r := d.call(name, args...); r != 0 {
@@ -180,4 +188,15 @@ func (d *device) launchOn(stream, f uintptr, s shape, args ...any) {
 	defer pin.Unpin()
 	pin.Pin(&values[0])
 	d.must("cuLaunchKernel", f, uintptr(s.blocks), 1, 1, uintptr(s.threads), 1, 1, uintptr(s.shared), stream, address(&pointers[0]), 0)
+}
+
+// readFloat reads memory of the host that the driver gave out.
+func readFloat(p uintptr) float32 { return **(**float32)(unsafe.Pointer(&p)) }
+
+func goString(p uintptr) string {
+	var b []byte
+	for at := *(**byte)(unsafe.Pointer(&p)); *at != 0; at = (*byte)(unsafe.Add(unsafe.Pointer(at), 1)) {
+		b = append(b, *at)
+	}
+	return string(b)
 }

@@ -75,7 +75,7 @@ func build(compiler, root, cache string, more []string) (string, error) {
 		return library, nil
 	}
 	prune(cache)
-	args := append([]string{"-shared", "-static-libstdc++", "-static-libgcc", "-Wl,-z,now"}, objects...)
+	args := append([]string{"-shared", "-static-libstdc++", "-static-libgcc", "-Wl,-z,now", "-Wl,--exclude-libs,ALL"}, objects...)
 	return library, compile(compiler, filepath.Dir(library), library, append(args, "-lpthread", "-lm"))
 }
 
@@ -141,13 +141,14 @@ func commonFlags() []string {
 }
 
 // driverFlags let the compiler fuse in the emulator's own mma, whose products are exact either way.
-func driverFlags() []string { return append(commonFlags(), "-ffp-contract=fast") }
+func driverFlags() []string { return append(commonFlags(), "-ffp-contract=fast", "-mno-red-zone") }
 
 // kernelFlags: no contraction, so that a result does not hang on what the compiler saw (fmaf is one rounding in any case), and a
-// trap for an index outside of its array and for an access that the device would refuse as not aligned.
+// trap for an index outside of its array and for an access that the device would refuse as not aligned. A large frame touches each of
+// its pages, so that it cannot jump over the one that ends a stack.
 func kernelFlags(name, src, kernels string) []string {
 	return append(commonFlags(), "-ffp-contract=off", "-x", "c++", "-DEMU_MODULE="+name, "-I", src, "-I", kernels,
-		"-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error")
+		"-fstack-clash-protection", "-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error")
 }
 
 func version(compiler string) (string, error) {

@@ -45,6 +45,18 @@ template <class T> DEV void mma_16816(float (&c)[4], const unsigned (&a)[4], con
 template <> INLINE void mma_16816<bf16_t>(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16_16816(c, a, b); }
 template <> INLINE void mma_16816<f16_t>(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_f16_16816(c, a, b); }
 
+// mma_tile: a warp's tile of R·16 rows and C·8 columns, each product as mma_16816. The emulated device is several times faster with
+// it than with single products.
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+template <class T, int R, int C> DEV void mma_tile(float (&c)[R][C][4], const unsigned (&a)[R][4], const unsigned (&b)[C][2]) {
+#pragma unroll
+    for (int i = 0; i < R; i++)
+#pragma unroll
+        for (int j = 0; j < C; j++)
+            mma_16816<T>(c[i][j], a[i], b[j]);
+}
+#endif
+
 // Reductions of a warp: a butterfly, so every lane holds the same bits, and the order never changes. All 32 lanes take part.
 template <class T> DEV T warp_sum(T v) {
     for (int o = WARP / 2; o; o >>= 1)

@@ -21,7 +21,7 @@ typedef struct { struct timespec at; int recorded; } Event;
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static Queue queue; // one for all streams: a legal order of every stream's work
 static __thread void* current;
-static int retained, version = 12040, devices = 1;
+static int retained, version = 12040, devices = 1, slow;
 static long launches;
 static struct { char name[64]; int code; } fails[16];
 static char log_text[256];
@@ -32,7 +32,8 @@ void fake_fail(const char* name, int code) {
   for (int i = 0; i < 16; i++)
     if (!fails[i].name[0] || !strcmp(fails[i].name, name)) { snprintf(fails[i].name, sizeof fails[i].name, "%s", name); fails[i].code = code; return; }
 }
-void fake_reset(void) { memset(fails, 0, sizeof fails); version = 12040; devices = 1; log_text[0] = 0; }
+void fake_reset(void) { memset(fails, 0, sizeof fails); version = 12040; devices = 1; slow = 0; log_text[0] = 0; }
+void fake_slow(int microseconds) { slow = microseconds; }
 void fake_version(int v) { version = v; }
 void fake_devices(int n) { devices = n; }
 void fake_log(const char* s) { snprintf(log_text, sizeof log_text, "%s", s); }
@@ -97,9 +98,9 @@ CUresult cuDeviceGetAttribute(int* v, int a, int d) {
 }
 CUresult cuDevicePrimaryCtxRetain(void** c, int d) { FAIL; __atomic_add_fetch(&retained, 1, __ATOMIC_RELAXED); *c = (void*)(uintptr_t)(0x100 + d); return 0; }
 CUresult cuDevicePrimaryCtxRelease_v2(int d) { FAIL; return __atomic_sub_fetch(&retained, 1, __ATOMIC_RELAXED) < 0 ? 201 : 0; }
-CUresult cuCtxSetCurrent(void* c) { FAIL; current = c; return 0; }
+CUresult cuCtxSetCurrent(void* c) { FAIL; current = c; if (slow) usleep(slow); return 0; }
 CUresult cuCtxSynchronize(void) { CONTEXT; return wait_all(NULL); }
-CUresult cuMemGetInfo_v2(size_t* f, size_t* t) { CONTEXT; pthread_mutex_lock(&mu); *t = total; *f = total - used; pthread_mutex_unlock(&mu); return 0; }
+CUresult cuMemGetInfo_v2(size_t* f, size_t* t) { CONTEXT; pthread_mutex_lock(&mu); *t = total + ((uintptr_t)current & 0xff); *f = total - used; pthread_mutex_unlock(&mu); return 0; }
 CUresult cuMemAlloc_v2(CUdeviceptr* p, size_t n) {
   CONTEXT;
   if (!n) return 1;

@@ -68,7 +68,10 @@ API cuMemcpyDtoDAsync_v2(CUdeviceptr d, CUdeviceptr s, size_t n, Stream *stream)
     return submit(stream, [=] { memmove((void *)d, (void *)s, n); return CUDA_SUCCESS; });
 }
 
-API cuMemcpyPeerAsync(CUdeviceptr d, void *, CUdeviceptr s, void *, size_t n, Stream *stream) { return cuMemcpyDtoDAsync_v2(d, s, n, stream); }
+API cuMemcpyPeerAsync(CUdeviceptr d, void *, CUdeviceptr s, void *, size_t n, Stream *stream) {
+    BEGIN(CONTEXT);
+    return cuMemcpyDtoDAsync_v2(d, s, n, stream);
+}
 
 template <class T> static CUresult fill(CUdeviceptr d, T value, size_t n, Stream *stream) {
     if (!inside_device(d, n * sizeof(T)) || d % sizeof(T))

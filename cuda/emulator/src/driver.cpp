@@ -225,7 +225,10 @@ API cuDeviceGetUuid_v2(char *uuid, CUdevice d) {
     return CUDA_SUCCESS;
 }
 
-API cuDeviceGetUuid(char *uuid, CUdevice d) { return cuDeviceGetUuid_v2(uuid, d); }
+API cuDeviceGetUuid(char *uuid, CUdevice d) {
+    BEGIN(INITIALIZED);
+    return cuDeviceGetUuid_v2(uuid, d);
+}
 
 API cuDeviceGetPCIBusId(char *id, int bytes, CUdevice d) {
     BEGIN(INITIALIZED);

@@ -22,17 +22,16 @@ struct Copy {
 };
 constexpr unsigned MAX_COPIES = 256; // of one thread; more arrive early, as they may
 
-struct Fiber {
+struct alignas(64) Fiber {
     void *stack_pointer;
     Dim3 index;
     unsigned number, lane;
-    Warp *warp;
-    void *stack;
-    const char *waits_at; // what the thread waits for; null while it runs
-    const char *file;
     int line;
-    bool started, exited, votes;
-    unsigned copy_first, copy_next, copy_group;
+    Warp *warp;
+    const char *waits_at; // what the thread waits for; null while it runs
+    const char *file;     // and where, with line
+    bool exited;
+    unsigned copy_first, copy_next, copy_group; // of cp.async
 };
 
 extern Fiber *current;
@@ -55,7 +54,7 @@ void warp_shuffle(unsigned mask, Shuffle *s);
 unsigned warp_ballot(unsigned mask, bool vote);
 
 enum MmaType { MMA_BF16, MMA_F16 };
-void warp_mma(MmaType type, float *c, const unsigned *a, const unsigned *b);
+void warp_mma(MmaType type, int rows, int columns, float *c, const unsigned *a, const unsigned *b);
 void warp_ldmatrix(int matrices, bool trans, unsigned *r, const void *row);
 
 void cp_async(void *dst, const void *src, unsigned bytes, bool valid);

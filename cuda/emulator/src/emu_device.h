@@ -67,6 +67,8 @@ EMU_VECTOR(double, double, 8)
 DEV void __syncwarp(unsigned mask = 0xffffffffu) { emu::warp_sync(mask); }
 
 namespace emu {
+inline bool is_bf16(bf16_t) { return true; }
+inline bool is_bf16(f16_t) { return false; }
 template <class T> inline T shuffle(unsigned mask, T v, unsigned source, bool in_range) {
     static_assert(sizeof(T) <= 8, "shuffles move 4 or 8 bytes");
     Shuffle s{0, in_range ? source : current->lane, 0};
@@ -198,8 +200,11 @@ DEV unsigned pack_bf16x2(float lo, float hi) { return (unsigned)float_to_bf16(hi
 DEV unsigned pack_f16x2(float lo, float hi) { return (unsigned)float_to_f16(hi) << 16 | float_to_f16(lo); }
 
 // Tensor cores, ldmatrix and asynchronous copies.
-DEV void mma_bf16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::warp_mma(emu::MMA_BF16, c, a, b); }
-DEV void mma_f16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::warp_mma(emu::MMA_F16, c, a, b); }
+DEV void mma_bf16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::warp_mma(emu::MMA_BF16, 1, 1, c, a, b); }
+DEV void mma_f16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::warp_mma(emu::MMA_F16, 1, 1, c, a, b); }
+template <class T, int R, int C> DEV void mma_tile(float (&c)[R][C][4], const unsigned (&a)[R][4], const unsigned (&b)[C][2]) {
+    emu::warp_mma(emu::is_bf16(T{}) ? emu::MMA_BF16 : emu::MMA_F16, R, C, c[0][0], a[0], b[0]);
+}
 DEV void ldmatrix_x4(unsigned (&r)[4], const void *row) { emu::warp_ldmatrix(4, false, r, row); }
 DEV void ldmatrix_x4_trans(unsigned (&r)[4], const void *row) { emu::warp_ldmatrix(4, true, r, row); }
 DEV void ldmatrix_x2(unsigned (&r)[2], const void *row) { emu::warp_ldmatrix(2, false, r, row); }

@@ -250,7 +250,10 @@ API cuMemHostAlloc(void **p, size_t bytes, unsigned) {
     return CUDA_SUCCESS;
 }
 
-API cuMemAllocHost_v2(void **p, size_t bytes) { return cuMemHostAlloc(p, bytes, 0); }
+API cuMemAllocHost_v2(void **p, size_t bytes) {
+    BEGIN(CONTEXT);
+    return cuMemHostAlloc(p, bytes, 0);
+}
 
 API cuMemFreeHost(void *p) {
     BEGIN(CONTEXT);

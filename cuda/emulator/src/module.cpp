@@ -109,6 +109,8 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
         die("an index outside of its array, or an access that is not aligned to its type (at %p)", info->si_addr);
     if (sig == SIGFPE)
         die("an integer division by zero (at %p)", info->si_addr);
+    if (below_stack(info->si_addr))
+        die("the stack of a thread is too small: 64 KiB hold its arrays here, and a GPU would spill them");
     die("an access to address %p, which is in no memory (%s)", info->si_addr,
         inside_device((CUdeviceptr)info->si_addr - 4096, 0) ? "just behind an allocation" : "no allocation is just before it");
 }
@@ -175,6 +177,15 @@ static bool is_function(Function *f) {
 
 using namespace emu;
 
+// lathe_emu_kernels lists what was compiled: a line "module kernel" for each.
+extern "C" __attribute__((visibility("default"))) const char *lathe_emu_kernels() {
+    static std::string list;
+    if (list.empty())
+        for (const auto &k : kernels())
+            list += std::string(k.second.module) + " " + k.first + "\n";
+    return list.c_str();
+}
+
 API cuModuleLoadData(Module **m, const void *image) {
     BEGIN(CONTEXT);
     if (CUresult r = forbid_capture())
@@ -188,7 +199,10 @@ API cuModuleLoadData(Module **m, const void *image) {
     return CUDA_SUCCESS;
 }
 
-API cuModuleLoadDataEx(Module **m, const void *image, unsigned, int *, void **) { return cuModuleLoadData(m, image); }
+API cuModuleLoadDataEx(Module **m, const void *image, unsigned, int *, void **) {
+    BEGIN(CONTEXT);
+    return cuModuleLoadData(m, image);
+}
 
 API cuModuleUnload(Module *m) {
     BEGIN(CONTEXT);

@@ -22,6 +22,7 @@ constexpr unsigned MAX_THREADS = 1024, MAX_DYNAMIC = 256 << 10;
 static Fiber fibers[MAX_THREADS];
 static Warp warps[MAX_THREADS / 32];
 static void *stacks[MAX_THREADS]; // tops of the stacks that nobody uses
+static char *stack_pages[MAX_THREADS]; // of all stacks that were made
 static void *fresh_stack;         // the one that start_threads begins on
 static unsigned free_stacks, made_stacks;
 static unsigned threads, next_thread, exited;
@@ -36,18 +37,23 @@ static void *scheduler_stack;
 static void **launch_arguments;
 static uint64_t random_state;
 
-extern "C" void lathe_emu_switch(void **save, void *to);
-asm(R"(.text
-.type lathe_emu_switch,@function
-.globl lathe_emu_switch
-.hidden lathe_emu_switch
-lathe_emu_switch:
-  push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15
-  mov %rsp,(%rdi)
-  mov %rsi,%rsp
-  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp
-  ret
-)");
+// switch_stack saves where the caller is and goes on at another stack, where the same was saved. It is inline: the processor then
+// predicts the returns of the other fiber, which has come the same way. Needs -mno-red-zone, and
+// functions without vector registers (SWITCHES), which it leaves as they are.
+#define SWITCHES __attribute__((target("general-regs-only")))
+SWITCHES static inline __attribute__((always_inline)) void switch_stack(void **save, void *to) {
+    asm volatile("push %%rbp\n"
+                 "lea 1f(%%rip), %%rax\n"
+                 "push %%rax\n"
+                 "mov %%rsp, (%0)\n"
+                 "mov %1, %%rsp\n"
+                 "pop %%rax\n"
+                 "jmp *%%rax\n"
+                 "1: pop %%rbp\n"
+                 : "+D"(save), "+S"(to)
+                 :
+                 : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+}
 
 // random_below is xorshift64*.
 static unsigned random_below(unsigned n) {
@@ -58,7 +64,6 @@ static unsigned random_below(unsigned n) {
 }
 
 static void make_ready(Fiber *f) {
-    f->waits_at = nullptr;
     unsigned at = ready_next++ % (2 * MAX_THREADS);
     ready[at] = f;
     if (shuffle_seed)
@@ -74,7 +79,15 @@ static void *take_stack() {
         perror("lathe emulator: no memory for the stack of a thread");
         abort();
     }
+    stack_pages[made_stacks] = (char *)p;
     return (char *)p + STACK_BYTES - made_stacks++ % 31 * 320;
+}
+
+bool below_stack(const void *p) {
+    for (unsigned i = 0; i < made_stacks; i++)
+        if (p >= stack_pages[i] && p < stack_pages[i] + PAGE)
+            return true;
+    return false;
 }
 
 static const char *base_name(const char *file) {
@@ -84,6 +97,8 @@ static const char *base_name(const char *file) {
 
 // describe_waiting names a few of the threads that wait, one for each place, and one that has exited.
 static void describe_waiting() {
+    for (unsigned i = ready_first; i != ready_next; i++)
+        ready[i % (2 * MAX_THREADS)]->waits_at = nullptr; // they can go on
     const Fiber *shown[4];
     int n = 0;
     bool gone = false;
@@ -132,38 +147,38 @@ static bool start_rather() {
     return some_new && (!some_ready || (shuffle_seed && random_below(2)));
 }
 
-static void switch_to_ready(void **save) {
+// next_stack is where to go on when the current thread cannot: at a thread that is ready, or on a fresh stack with a new one.
+SWITCHES static inline __attribute__((always_inline)) void *next_stack() {
+    if (__builtin_expect(start_rather(), 0)) {
+        fresh_stack = take_stack();
+        void **top = (void **)((uintptr_t)fresh_stack & ~(uintptr_t)15) - 2;
+        *top = (void *)start_threads; // which begins as if it were called: at 8 bytes beside a multiple of 16
+        return top;
+    }
     if (ready_first == ready_next)
         die("barrier divergence: of %u threads %u wait at __syncthreads, %u have exited, the others wait for lanes of their warp", threads, at_barrier, exited);
-    Fiber *to = ready[ready_first++ % (2 * MAX_THREADS)];
-    if (to == current)
-        return;
-    current = to;
-    lathe_emu_switch(save, to->stack_pointer);
+    current = ready[ready_first++ % (2 * MAX_THREADS)];
+    return current->stack_pointer;
 }
 
 // wait gives the processor away until the current thread has been made ready and its turn comes.
-static void wait(const char *what, const char *file, int line) {
+SWITCHES static inline __attribute__((always_inline)) void wait(const char *what, const char *file, int line) {
     Fiber *me = current;
     me->waits_at = what;
     me->file = file;
     me->line = line;
-    if (!start_rather())
-        return switch_to_ready(&me->stack_pointer);
-    fresh_stack = take_stack();
-    void **top = (void **)((uintptr_t)fresh_stack & ~(uintptr_t)15) - 2;
-    *top = (void *)start_threads;
-    lathe_emu_switch(&me->stack_pointer, top - 6);
+    switch_stack(&me->stack_pointer, next_stack());
+    current->waits_at = nullptr;
 }
 
 // start_threads is what runs on a fresh stack: one thread after the other as long as none of them waits, so that a kernel without
 // barriers never switches.
-static void start_threads() {
+SWITCHES static void start_threads() {
     void *stack = fresh_stack, *nobody;
     while (exited < threads) {
         if (!start_rather()) {
             stacks[free_stacks++] = stack;
-            switch_to_ready(&nobody);
+            switch_stack(&nobody, next_stack());
         }
         Fiber &f = fibers[order[next_thread++]];
         unsigned i = f.number, x = block_dim.x, y = block_dim.y;
@@ -178,10 +193,10 @@ static void start_threads() {
         exited++;
     }
     stacks[free_stacks++] = stack;
-    lathe_emu_switch(&nobody, scheduler_stack);
+    switch_stack(&nobody, scheduler_stack);
 }
 
-static void arrive(const char *what, const char *file, int line) {
+SWITCHES static void arrive(const char *what, const char *file, int line) {
     if (at_barrier == 0) {
         barrier_file = file;
         barrier_line = line;
@@ -220,7 +235,7 @@ static Meeting &meeting_of(Warp *w, unsigned mask) {
     return *free; // every lane waits at one meeting at most, so one of 32 is free
 }
 
-void meet(unsigned mask, Work work, void *argument, const char *what) {
+SWITCHES void meet(unsigned mask, Work work, void *argument, const char *what) {
     Fiber *me = current;
     Warp *w = me->warp;
     Meeting &m = meeting_of(w, mask);
@@ -273,7 +288,7 @@ static void prepare_threads(Dim3 block) {
 }
 
 // run_block runs the block of block_index. Shared memory is poisoned: a float read before it was written is a NaN.
-static void run_block(unsigned shared_bytes) {
+SWITCHES static void run_block(unsigned shared_bytes) {
     if (running->shared_begin)
         memset(running->shared_begin, 0xff, running->shared_end - running->shared_begin);
     unsigned rounded = (shared_bytes + 127) / 128 * 128;
@@ -286,10 +301,7 @@ static void run_block(unsigned shared_bytes) {
         for (unsigned i = threads - 1; i; i--)
             std::swap(order[i], order[random_below(i + 1)]);
     next_thread = exited = at_barrier = votes = ready_first = ready_next = 0;
-    fresh_stack = take_stack();
-    void **top = (void **)((uintptr_t)fresh_stack & ~(uintptr_t)15) - 2;
-    *top = (void *)start_threads;
-    lathe_emu_switch(&scheduler_stack, top - 6);
+    switch_stack(&scheduler_stack, next_stack());
     for (unsigned char *p = dynamic_shared + shared_bytes; p < end; p++)
         if (*p != 0xff)
             die("wrote %d bytes behind its %u bytes of dynamic shared memory", (int)(p - dynamic_shared - shared_bytes) + 1, shared_bytes);

@@ -33,7 +33,8 @@ void run(const Kernel &k, Dim3 grid, Dim3 block, unsigned shared_bytes, void **a
 extern uint64_t shuffle_seed;
 extern const Kernel *running;
 
-const Kernel *find_kernel(const char *name);
+// below_stack tells whether an address is in the page under a thread's stack.
+bool below_stack(const void *p);
 
 // Counters of what the kernels did since the library was loaded, for a roofline without a GPU.
 struct Counters {

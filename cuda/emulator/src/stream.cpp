@@ -123,7 +123,10 @@ API cuStreamCreateWithPriority(Stream **s, unsigned flags, int priority) {
     return CUDA_SUCCESS;
 }
 
-API cuStreamCreate(Stream **s, unsigned flags) { return cuStreamCreateWithPriority(s, flags, 0); }
+API cuStreamCreate(Stream **s, unsigned flags) {
+    BEGIN(CONTEXT);
+    return cuStreamCreateWithPriority(s, flags, 0);
+}
 
 API cuStreamDestroy_v2(Stream *s) {
     BEGIN(CONTEXT);

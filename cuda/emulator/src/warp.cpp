@@ -1,11 +1,8 @@
-// What the lanes of a warp do together: shuffles, votes, mma.sync, ldmatrix; and cp.async, which a thread does alone.
+// What the lanes of a warp do together: shuffles, votes, ldmatrix (mma.sync is in mma.cpp); and cp.async, which a thread does alone.
 #include <cmath>
 #include <cstring>
 
 #include "scheduler.h"
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
 
 namespace emu {
 
@@ -80,84 +77,6 @@ float f16_to_float_plain(unsigned short x) {
     float f;
     memcpy(&f, &u, 4);
     return f;
-}
-
-typedef float Row __attribute__((vector_size(32), aligned(32)));
-
-struct Mma {
-    float *c;
-    const unsigned *a, *b;
-};
-
-static float low_bf16(unsigned u) {
-    u <<= 16;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-static float high_bf16(unsigned u) {
-    u &= 0xffff0000u;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-static float f16(unsigned short x) {
-#if defined(__F16C__)
-    return _cvtsh_ss(x);
-#else
-    return f16_to_float_plain(x);
-#endif
-}
-
-template <MmaType type> static void split(unsigned u, float *lo, float *hi) {
-    if (type == MMA_BF16) {
-        *lo = low_bf16(u);
-        *hi = high_bf16(u);
-    } else {
-        *lo = f16((unsigned short)u);
-        *hi = f16((unsigned short)(u >> 16));
-    }
-}
-
-// mma: with g = lane/4 and t = lane%4, a lane holds a[g,2t..], a[g+8,2t..], a[g,2t+8..], a[g+8,2t+8..], b[2t..,g], b[2t+8..,g] and
-// c[g,2t..], c[g+8,2t..]. Products of 16-bit floats are exact in a float, so only the order of the sum (k ascending) is a choice.
-template <MmaType type> static void mma(void **lanes, unsigned) {
-    float a[16][16], b[16][8] __attribute__((aligned(32))), c[16][8] __attribute__((aligned(32)));
-    for (int lane = 0; lane < 32; lane++) {
-        const Mma *m = (const Mma *)lanes[lane];
-        int g = lane / 4, t = lane % 4 * 2;
-        split<type>(m->a[0], &a[g][t], &a[g][t + 1]);
-        split<type>(m->a[1], &a[g + 8][t], &a[g + 8][t + 1]);
-        split<type>(m->a[2], &a[g][t + 8], &a[g][t + 9]);
-        split<type>(m->a[3], &a[g + 8][t + 8], &a[g + 8][t + 9]);
-        split<type>(m->b[0], &b[t][g], &b[t + 1][g]);
-        split<type>(m->b[1], &b[t + 8][g], &b[t + 9][g]);
-        memcpy(&c[g][t], m->c, 8);
-        memcpy(&c[g + 8][t], m->c + 2, 8);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        Row *out = (Row *)c[i], s0 = out[0], s1 = out[1], s2 = out[2], s3 = out[3];
-        for (int k = 0; k < 16; k++) {
-            Row r = *(const Row *)b[k];
-            s0 += a[i][k] * r;
-            s1 += a[i + 1][k] * r;
-            s2 += a[i + 2][k] * r;
-            s3 += a[i + 3][k] * r;
-        }
-        out[0] = s0, out[1] = s1, out[2] = s2, out[3] = s3;
-    }
-    for (int lane = 0; lane < 32; lane++) {
-        Mma *m = (Mma *)lanes[lane];
-        int g = lane / 4, t = lane % 4 * 2;
-        memcpy(m->c, &c[g][t], 8);
-        memcpy(m->c + 2, &c[g + 8][t], 8);
-    }
-    counters.mma++;
-}
-
-void warp_mma(MmaType type, float *c, const unsigned *a, const unsigned *b) {
-    Mma m{c, a, b};
-    meet(ALL, type == MMA_BF16 ? mma<MMA_BF16> : mma<MMA_F16>, &m, "mma.sync");
 }
 
 struct Ldmatrix {

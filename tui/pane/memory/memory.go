@@ -14,8 +14,10 @@ import (
 	"lathe/tui/widget"
 )
 
-// Pane is the Memory pane. It keeps no state.
-type Pane struct{}
+// Pane is the Memory pane. Make it with New.
+type Pane struct {
+	top, rows, height int // of the window, as it was drawn last
+}
 
 // New makes the pane.
 func New() *Pane { return &Pane{} }
@@ -33,9 +35,33 @@ func (*Pane) Commands() []pane.Word { return nil }
 func (*Pane) Update(tea.Msg, pane.Context) tea.Cmd { return nil }
 
 // Keys are the pane's rows of the key table.
-func (*Pane) Keys() []pane.Key {
-	return []pane.Key{{Keys: []string{"Y"}, Help: "copy as Markdown", Reason: refuseCopy, Run: copyMarkdown}}
+func (p *Pane) Keys() []pane.Key {
+	return []pane.Key{
+		{Keys: []string{"Y"}, Help: "copy as Markdown", Reason: refuseCopy, Run: copyMarkdown},
+		p.scroll("more below", func() int { return 1 }, "down", "j"),
+		p.scroll("more above", func() int { return -1 }, "up", "k"),
+		p.scroll("page down", func() int { return p.height }, "pgdown", "ctrl+f"),
+		p.scroll("page up", func() int { return -p.height }, "pgup", "ctrl+b"),
+	}
 }
+
+func (p *Pane) scroll(help string, by func() int, keys ...string) pane.Key {
+	return pane.Key{
+		Keys: keys, Help: help,
+		Reason: func(pane.Context) string {
+			if p.rows <= p.height {
+				return "all of it is in sight"
+			}
+			return ""
+		},
+		Run: func(pane.Context) tea.Cmd {
+			p.top = p.clamp(p.top + by())
+			return nil
+		},
+	}
+}
+
+func (p *Pane) clamp(top int) int { return max(min(top, p.rows-p.height), 0) }
 
 // plan is the forecast that is shown: the run's own, else that of the run.yaml on the table.
 func plan(c pane.Context) (*trainer.Plan, *trainer.Config) {
@@ -48,33 +74,57 @@ func plan(c pane.Context) (*trainer.Plan, *trainer.Config) {
 	return nil, nil
 }
 
-// View draws gauges, owners and the plan's other numbers, as many as there is room for.
-func (*Pane) View(width, height int, c pane.Context) string {
+// View draws gauges, owners, the plan's other numbers and its offers; a pane in focus scrolls where they are too many.
+func (p *Pane) View(width, height int, c pane.Context) string {
 	f := widget.Frame{Title: "Memory", Focused: c.Focused}
 	w, h := f.Inner(width, height)
-	p, cfg := plan(c)
-	if p == nil {
+	forecast, cfg := plan(c)
+	if forecast == nil {
+		p.rows, p.height = 0, h
 		return f.View(c.Theme, empty(c, w, h), width, height)
 	}
-	if !p.Fits {
+	if !forecast.Fits {
 		f.Tone = themes.Bad
 	}
 	if cfg != nil {
 		f.Info = string(cfg.Method)
 	}
-	rows := gauges(c, *p, w)
-	rows = append(rows, "")
+	rows := content(c, *forecast, w)
+	if p.rows, p.height = len(rows), h; c.Focused && len(rows) > h && w > 4 {
+		rows = p.window(c.Theme, content(c, *forecast, w-2), h)
+	}
+	return f.View(c.Theme, strings.Join(rows, "\n"), width, height)
+}
+
+// window is what is in sight of rows, each with its part of a scroll bar.
+func (p *Pane) window(th *themes.Theme, rows []string, h int) []string {
+	p.rows = len(rows)
+	p.top = p.clamp(p.top)
+	shown := slices.Clone(rows[p.top:min(p.top+h, len(rows))])
+	width := 0
+	for _, row := range rows {
+		width = max(width, widget.Width(row))
+	}
+	for i, row := range shown {
+		shown[i] = row + strings.Repeat(" ", width-widget.Width(row)+1) + widget.ScrollCell(th, i, h, p.top, len(rows))
+	}
+	return shown
+}
+
+// content is all that there is to say, in rows of w cells.
+func content(c pane.Context, p trainer.Plan, w int) []string {
+	rows := append(gauges(c, p, w), "")
 	rows = append(rows, owners(c.Theme, p.Memory, w)...)
-	parts := [][]string{facts(c.Theme, *p, w), offers(c.Theme, *p, w)}
+	parts := [][]string{facts(c.Theme, p, w), offers(c.Theme, p, w)}
 	if !p.Fits { // what makes it fit comes first
 		slices.Reverse(parts)
 	}
 	for _, part := range parts {
-		if len(part) > 0 && len(rows)+2 <= h {
+		if len(part) > 0 {
 			rows = append(append(rows, ""), part...)
 		}
 	}
-	return f.View(c.Theme, strings.Join(rows, "\n"), width, height)
+	return rows
 }
 
 func empty(c pane.Context, w, h int) string {

@@ -61,6 +61,37 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// In a small terminal the offers are reached by scrolling, and the keys say so where there is nothing to reach.
+func TestScroll(t *testing.T) {
+	c := context(synthetic.At(0))
+	c.Focused = true
+	p := New()
+	keys := map[string]pane.Key{}
+	for _, k := range p.Keys() {
+		keys[k.Keys[0]] = k
+	}
+	const offer = "gradient_checkpointing: true"
+	if view := ansi.Strip(p.View(80, 21, c)); strings.Contains(view, offer) || !strings.Contains(view, "device") {
+		t.Fatalf("at the top:\n%s", view)
+	}
+	if why := keys["pgdown"].Reason(c); why != "" {
+		t.Fatalf("cannot scroll: %s", why)
+	}
+	keys["pgdown"].Run(c)
+	view := p.View(80, 21, c)
+	golden.Size(t, view, 80, 21)
+	if text := ansi.Strip(view); !strings.Contains(text, offer) || strings.Contains(text, "device ") {
+		t.Errorf("a page below:\n%s", text)
+	}
+	keys["pgup"].Run(c)
+	if view := ansi.Strip(p.View(80, 21, c)); !strings.Contains(view, "device") {
+		t.Errorf("back at the top:\n%s", view)
+	}
+	if p.View(80, 60, c); keys["down"].Reason(c) == "" {
+		t.Error("scrolls where all is in sight")
+	}
+}
+
 // The plan of a run at work is shown before that of the run.yaml on the table; afterwards the table's is what comes next.
 func TestWhichPlan(t *testing.T) {
 	tape := synthetic.At(60)
