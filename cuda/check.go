@@ -45,6 +45,10 @@ func (c *checked) launch(name string, l driver.Launch, args ...driver.Arg) {
 		c.Fail("%w", err)
 		return
 	}
+	if err := c.d.code.allow(f, l.Shared); err != nil {
+		c.Fail("%w", err)
+		return
+	}
 	l.Stream = c.d.stream
 	if err := c.d.ctx.Launch(f, l, args...); err != nil {
 		c.Fail("%w", err)

@@ -17,6 +17,7 @@ type code struct {
 	ctx       *driver.Context
 	modules   map[string]*driver.Module
 	functions map[string]driver.Function
+	shared    map[string]int // dynamic shared memory that a kernel may have, where more than sharedBytes
 }
 
 // minCapability is what the PTX is compiled for: Ampere, the first with bfloat16 products and asynchronous copies.
@@ -27,7 +28,7 @@ func newCode(ctx *driver.Context, capability int) (*code, error) {
 		return nil, fmt.Errorf("this GPU has compute capability %d.%d, lathe's kernels need 8.0 (Ampere, 2020) or later: use --device cpu",
 			capability/10, capability%10)
 	}
-	return &code{ctx: ctx, modules: map[string]*driver.Module{}, functions: map[string]driver.Function{}}, nil
+	return &code{ctx: ctx, modules: map[string]*driver.Module{}, functions: map[string]driver.Function{}, shared: map[string]int{}}, nil
 }
 
 // function is the kernel of a name MODULE.KERNEL.
@@ -46,6 +47,18 @@ func (c *code) function(name string) (driver.Function, error) {
 	}
 	c.functions[name] = f
 	return f, nil
+}
+
+// sharedBytes of dynamic shared memory every kernel may have; for more the driver wants to be asked.
+const sharedBytes = 48 << 10
+
+// allow lets a kernel be launched with so many bytes of dynamic shared memory.
+func (c *code) allow(f driver.Function, bytes int) error {
+	if bytes <= max(sharedBytes, c.shared[f.Name()]) {
+		return nil
+	}
+	c.shared[f.Name()] = bytes
+	return c.ctx.SetMaxShared(f, bytes)
 }
 
 func (c *code) module(name string) (*driver.Module, error) {

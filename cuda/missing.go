@@ -15,12 +15,6 @@ func (d *Device) LinearBackwardWeight(compute.LinearBackwardWeight) {
 	d.missing("LinearBackwardWeight")
 }
 
-// Attention is compute.Operations' Attention.
-func (d *Device) Attention(compute.Attention) { d.missing("Attention") }
-
-// AttentionBackward is compute.Operations' AttentionBackward.
-func (d *Device) AttentionBackward(compute.AttentionBackward) { d.missing("AttentionBackward") }
-
 // RowNorm is compute.Operations' RowNorm.
 func (d *Device) RowNorm(compute.RowNorm) { d.missing("RowNorm") }
 

@@ -87,6 +87,10 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return columnWorkspace(a.N, a.C, a.DW != nil || a.DBias != nil)
 	case compute.ScaleColumnsBackward:
 		return columnWorkspace(a.N, a.C, a.DS != nil)
+	case compute.Attention:
+		return attentionWorkspace(a.AttentionShape, false)
+	case compute.AttentionBackward:
+		return attentionWorkspace(a.AttentionShape, true)
 	}
 	return compute.Workspace{}
 }
