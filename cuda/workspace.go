@@ -79,6 +79,10 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return compute.Workspace{Simple: quantizeBytes(a)}
 	case compute.LinearCrossEntropy:
 		return compute.Workspace{Composite: compute.LossBytes(compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In)}
+	case compute.AdamW: // and of GlobalNorm and FirstNonFinite over the same tensors
+		return compute.Workspace{Simple: max(adamWSize*int64(len(a.Tensors)), normBytes(len(a.Tensors)))}
+	case compute.AdamW8:
+		return compute.Workspace{Simple: max(adamW8Bytes(len(a.Tensors)), normBytes(len(a.Tensors)))}
 	case compute.EmbeddingBackward:
 		return compute.Workspace{Simple: scatterBytes(a.N)}
 	case compute.RMSNormBackward:
