@@ -266,15 +266,20 @@ func TestTrainMatchesPEFT(t *testing.T) {
 	for _, path := range paths {
 		folder := filepath.Dir(path)
 		t.Run(filepath.Base(filepath.Dir(folder))+"/"+filepath.Base(folder), func(t *testing.T) {
-			dir := t.TempDir()
-			text := string(read(t, path))
-			for key, base := range map[string]string{"model_name_or_path: ": folder, "train_file: ": folder, "adapter_name_or_path: ": folder, "output_dir: ": dir} {
-				text = strings.Replace(text, key, key+base+string(os.PathSeparator), 1)
-			}
-			steps := events(train(t, dir, write(t, dir, "run.yaml", text)), "step")
-			compareLosses(t, steps, filepath.Join(folder, "losses.json"))
+			compareLosses(t, trainReference(t, folder), filepath.Join(folder, "losses.json"))
 		})
 	}
+}
+
+// trainReference runs a reference run by its own run.yaml and gives its steps.
+func trainReference(t *testing.T, folder string, args ...string) []object {
+	t.Helper()
+	dir := t.TempDir()
+	text := string(read(t, folder, "run.yaml"))
+	for key, base := range map[string]string{"model_name_or_path: ": folder, "train_file: ": folder, "adapter_name_or_path: ": folder, "output_dir: ": dir} {
+		text = strings.Replace(text, key, key+base+string(os.PathSeparator), 1)
+	}
+	return events(train(t, dir, write(t, dir, "run.yaml", text), args...), "step")
 }
 
 func compareLosses(t *testing.T, steps []object, path string) {
