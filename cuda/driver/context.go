@@ -21,6 +21,7 @@ type Context struct {
 
 	launching sync.Mutex // guards args
 	args      argBlock
+	staging   staging
 }
 
 // NewContext retains the primary context of a device. A device that another process holds exclusively is [ErrBusy].
@@ -47,6 +48,13 @@ func (c *Context) Info() Info { return c.info }
 // Close releases the primary context. Memory, modules and streams that are still there go with it unless another library
 // of this process holds it too.
 func (c *Context) Close() error {
+	if c.closed.Load() {
+		return nil
+	}
+	// A lost context takes its memory with it: what it says of the ring is of no interest then.
+	if err := c.do("cuMemFreeHost", func() Result { return c.staging.close(c.api) }); err != nil && !isLost(err) {
+		return err
+	}
 	if c.closed.Swap(true) {
 		return nil
 	}
@@ -138,13 +146,16 @@ func (c *Context) Free(p Ptr) error {
 	return detail(c.do("cuMemFree", func() Result { return c.api.free(p) }), "of %#x", uint64(p))
 }
 
-// CopyIn copies src to the device, in the stream's order. src may be changed when it returns.
+// CopyIn copies src to the device, in the stream's order. src may be changed when it returns. Large copies wait until they have
+// run, small ones do not.
 func (c *Context) CopyIn(dst Ptr, src []byte, s Stream) error {
 	if len(src) == 0 {
 		return nil
 	}
 	return detail(c.do("cuMemcpyHtoDAsync", func() Result {
-		// Pageable memory: libcuda may read it until the copy has run.
+		if len(src) <= stagingBytes {
+			return c.copyStaged(dst, src, s)
+		}
 		if r := c.api.copyIn(dst, unsafe.Pointer(&src[0]), int64(len(src)), s); r != Success {
 			return r
 		}

@@ -57,7 +57,7 @@ func TestMemory(t *testing.T) {
 	want := slices.Clone(src)
 	copy(want[100:], bytes.Repeat([]byte{7}, 50))
 	check(t, c.CopyIn(p, src, s))
-	clear(src) // the fake reads it at the stream's next wait: CopyIn has to have waited
+	clear(src) // the fake reads at the next wait for the stream: CopyIn must have kept a copy
 	check(t, c.Copy(q, p, 1024, s))
 	check(t, c.Set(q+100, 7, 50, s))
 	got := make([]byte, 1024)
