@@ -203,3 +203,32 @@ func adamW8Steps(m *memory) (codes []byte, numbers []float32) {
 	}
 	return codes, numbers
 }
+
+// A scatter of more rows than one block sorts, with ids that come hundreds of times, once and never, adds in the CPU's order.
+func TestScatterIsTheCPUs(t *testing.T) {
+	host, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	d := open(t)
+	defer d.Close()
+	scatter := func(m *memory) []float32 {
+		const n, c, words = 1100, 12, 4000
+		ids := make([]int32, n)
+		for i := range ids {
+			if ids[i] = 17; i%3 > 0 {
+				ids[i] = int32(m.rng.IntN(words))
+			}
+		}
+		at := m.empty(compute.I32, n)
+		compute.Upload(m.Device, at, ids)
+		table := m.normal(words * c)
+		m.EmbeddingBackward(compute.EmbeddingBackward{DTable: table, DY: m.normal(n * c), IDs: at, N: n, C: c, Scale: 0.3})
+		if err := m.Sync(); err != nil {
+			m.Fatal(err)
+		}
+		return compute.Download[float32](m.Device, table)
+	}
+	sameBits(t, "DTable", scatter(newMemory(t, d, 0)), scatter(newMemory(t, host, 0)))
+}
