@@ -73,6 +73,8 @@ type Info struct {
 	Tier string `json:"tier"`
 	// Threads is the number of CPU threads used, 0 for a GPU.
 	Threads int `json:"threads,omitempty"`
+	// GPUs names the GPUs it computes on, by UUID or PCI bus id: what NVML knows them by. None for the CPU.
+	GPUs []string `json:"gpus,omitempty"`
 	// MemoryTotal and MemoryFree are in bytes.
 	MemoryTotal int64 `json:"memory_total"`
 	MemoryFree  int64 `json:"memory_free"`

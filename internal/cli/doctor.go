@@ -10,6 +10,7 @@ import (
 
 	"lathe/compute"
 	"lathe/compute/cpu"
+	"lathe/cuda/nvml"
 )
 
 // checkup is one line of `lathe doctor`.
@@ -82,6 +83,7 @@ func diagnose(e *env) []checkup {
 	}
 	return append(checks,
 		checkup{Name: "cuda", Text: "this version has no CUDA device", Cost: "training runs on the CPU"},
+		gaugeCheck(),
 		terminalCheck(e),
 	)
 }
@@ -137,6 +139,15 @@ func multiply(dev compute.Device, x, w []float32, n, in, out int) ([]float32, er
 	dev.Linear(compute.Linear{Y: y, X: bx, N: n, W: compute.Weight{Out: out, In: in, Data: bw}})
 	got := compute.Download[float32](dev, y)
 	return got, dev.Sync()
+}
+
+// gaugeCheck tells what NVML says of the host's GPUs.
+func gaugeCheck() checkup {
+	text, err := nvml.Check()
+	if err != nil {
+		return checkup{Name: "gauges", Text: err.Error(), Cost: "the Memory pane shows no GPU's load, power and other processes"}
+	}
+	return checkup{Name: "gauges", OK: true, Text: text}
 }
 
 func terminalCheck(e *env) checkup {
