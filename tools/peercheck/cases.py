@@ -23,10 +23,12 @@ PREFIX_SHAPES = {"falcon-7b": dict(num_attention_heads=1, token_dim=8)}
 EMBEDDINGS = {"gpt-neox": "embed_in"}
 QUANTISED = {"nf4-double": ("nf4", True), "nf4-single": ("nf4", False), "fp4-double": ("fp4", True), "fp4-single": ("fp4", False)}
 ALL_LINEAR = "every linear layer"
-# What cannot be equal, and why: the row stands in the table with its reason.
+# What cannot be equal, and why, by family, method and direction (None: any): the row stands in the table with its reason.
 EXPLAINED = {
-    ("falcon-40b", "prefix"): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads that "
-                              "differ within a group; lathe's has one for each group, and refuses the other",
+    ("gemma", "full", "lathe → transformers 4"): "an old Gemma's config says gelu and means its tanh form, as transformers 5 reads it; 4.57 takes "
+                                                 "it at its word",
+    ("falcon-40b", "prefix", None): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads "
+                                    "that differ within a group; lathe's has one for each group, and refuses the other",
 }
 
 
@@ -57,6 +59,7 @@ METHODS = [
     Method("qlora", "qlora", lora=LORA, quant=("nf4", True)),
     Method("qlora-single", "qlora", lora=LORA, quant=("nf4", False), families=LLAMA),
     Method("qlora-fp4", "qlora", lora=LORA, quant=("fp4", True), families=("llama-gqa", "falcon-7b", "phi3")),
+    Method("qlora-fp4-single", "qlora", lora=LORA, quant=("fp4", False), families=LLAMA),
     Method("dora", lora=LORA | dict(use_dora=True)),
     Method("qdora", "qlora", lora=LORA | dict(use_dora=True), quant=("nf4", True), families=("llama-gqa", "gpt-neox", "phi3")),
     Method("rslora", lora=QV | dict(use_rslora=True), families=LLAMA),
