@@ -19,7 +19,7 @@ type family struct {
 var forwardOnly = []string{columnLogits, columnLogProbs, columnLoss, columnGreedy}
 
 const (
-	whyVariant = "differs from LLaMA's first row in an option of the forward pass; this is measured there and in the rows of other families with that option"
+	whyVariant = "differs from its family's first row in an option of the forward pass; this is measured there and in the rows of other families with that option"
 	whyStored  = "the same weights stored in another way; what follows from them is measured above"
 )
 
@@ -48,6 +48,7 @@ var families = []family{
 	{name: "Qwen2", folder: "qwen2"},
 	{name: "Qwen3", folder: "qwen3"},
 	{name: "Phi-3", folder: "phi3"},
+	{name: "Phi-3, longrope", folder: "phi3-longrope", only: forwardOnly, why: whyVariant},
 	{name: "StarCoder2", folder: "starcoder2"},
 }
 

@@ -13,7 +13,7 @@ FAMILIES = {
     **dict.fromkeys(["llama-gqa", "llama-bias-tied", "llama3-rope", "llama-linear-rope", "llama-dynamic-rope",
                      "llama-yarn-rope", "mistral-window", "gemma", "gemma2", "gemma3", "qwen2", "qwen3"], SEVEN),
     **dict.fromkeys(["gpt-neox", "gpt-neox-seq", "falcon-7b", "falcon-40b", "falcon-rw"], FUSED),
-    "phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
+    **dict.fromkeys(["phi3", "phi3-longrope"], ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
     "starcoder2": ["q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"],
 }
 # What the adapters library knows, by its own model classes or its interfaces.
@@ -28,7 +28,7 @@ EXPLAINED = {
     ("gemma", "full", "lathe → transformers 4"): "an old Gemma's config says gelu and means its tanh form, as transformers 5 reads it; 4.57 takes "
                                                  "it at its word",
     **{(f, "lora, PEFT's layers", None): "PEFT names no layers by default for this family and asks for them; lathe takes those of queries and values"
-       for f in ("phi3", "starcoder2")},
+       for f in ("phi3", "phi3-longrope", "starcoder2")},
     ("falcon-40b", "prefix", None): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads "
                                     "that differ within a group; lathe's has one for each group, and refuses the other",
 }

@@ -118,6 +118,12 @@ VARIANTS = [
             sliding_window=6, original_max_position_embeddings=128,
             rope_parameters=dict(rope_theta=10000.0, rope_type="default", partial_rotary_factor=0.75)),
             seed=18, std=0.25, head_std=0.4, config_v4="beside"),
+    # As Phi-3's 128k models: other divisors of the angles beyond the original context, and an attention factor throughout.
+    Variant("phi3-longrope", "phi3", SMALL | dict(
+            max_position_embeddings=320, original_max_position_embeddings=80,
+            rope_parameters=dict(rope_theta=10000.0, rope_type="longrope", partial_rotary_factor=0.75,
+                                 original_max_position_embeddings=80, short_factor=[1.0, 1.1, 1.3], long_factor=[1.5, 2.5, 4.0])),
+            seed=20, std=0.25, head_std=0.4, config_v4="beside", lengths=(7, 33, 120)),
     Variant("starcoder2", "starcoder2", without(SMALL, "rms_norm_eps") | dict(
             norm_epsilon=1e-5, sliding_window=6, use_bias=True, hidden_act="gelu_pytorch_tanh") |
             rope(rope_theta=1e5, rope_type="default"), seed=19, std=0.25, embed_std=0.4, config_v4="beside"),
