@@ -33,6 +33,7 @@ var families = []family{
 	{name: "LLaMA, config of transformers 4", folder: "llama-gqa-v4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, three shards", folder: "llama-gqa-sharded", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, bfloat16", folder: "llama-gqa-bf16", only: forwardOnly, why: whyVariant},
+	{name: "LLaMA, float16", folder: "llama-gqa-fp16", only: forwardOnly, why: whyVariant},
 	{name: "LLaMA, stored as NF4, double", folder: "llama-gqa-nf4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, stored as NF4", folder: "llama-gqa-nf4-single", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, stored as FP4", folder: "llama-gqa-fp4", only: forwardOnly, why: whyStored},

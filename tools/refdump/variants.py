@@ -24,7 +24,7 @@ class Variant:
     embed_std: float = 0.5
     head_std: float = 0.3
     weights_of: str | None = None  # same weights as this row
-    bf16: bool = False  # stored in bfloat16, computed in float32
+    half: str = ""  # stored in bfloat16 or float16, computed in float32
     shard_size: str = "50MB"
     config_v4: str | None = None  # None, "replace" config.json, or "beside" it as dump/config.v4.json
     quant: tuple[str, bool] | None = None  # stored as a bitsandbytes checkpoint: (nf4 or fp4, double quantisation)
@@ -68,7 +68,8 @@ VARIANTS = [
             config_v4="replace"),
     Variant("llama-gqa-sharded", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa",
             shard_size="150KB"),
-    Variant("llama-gqa-bf16", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa", bf16=True),
+    Variant("llama-gqa-bf16", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa", half="bfloat16"),
+    Variant("llama-gqa-fp16", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa", half="float16"),
     Variant("llama-gqa-nf4", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa",
             quant=("nf4", True)),
     Variant("llama3-rope", "llama", SMALL | dict(head_dim=16) | LLAMA3_ROPE, seed=2, std=0.25, embed_std=0.7,
