@@ -71,7 +71,7 @@ func (b *bench) layoutOf(t *testing.T, run map[string]any) layout {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Train(t.Context(), nil, nil); err != nil {
+	if err := r.Train(t.Context(), nil, func(trainer.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Close(); err != nil {

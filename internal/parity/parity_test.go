@@ -85,8 +85,8 @@ option: a mistake as small as another variant of GELU shows as 5e-4. Written by
     go test ./internal/parity -update
 
 and checked by `+"`go test ./internal/parity`"+`, which measures everything again and fails where a figure is beyond its tolerance, where a cell
-has come or gone, or where one is more than %d times the committed (or %.0f%% of the tolerance, below which it is noise: other vector
-units sum in another order).
+has come or gone, or where one is more than %d times the committed or less than that part of it (differences below %.0f%% of the tolerance
+are noise: other vector units sum in another order).
 
 - measured on %s, %s (%s), %s/%s, against %s
 - log-probabilities and logits: absolute; loss: relative; gradients: absolute, as a share of the largest element of all; 20 steps: the

@@ -152,9 +152,9 @@ var peerFamilies = []struct{ method, absent string }{
 }
 
 const (
-	whyLibrary = "the adapters library does not know this family"
+	whyLibrary = "the adapters library does not know this family by itself"
 	whyRotary  = "other rotations alone; measured on LLaMA's first rows"
-	whyOld     = "its config of transformers 4 is a folder of its own, measured above"
+	whyOld     = "there is no config of transformers 4 beside it; LLaMA's other rows have one"
 	whyFalcon4 = "transformers 5.23 quantises no layer of a Falcon, so that it writes no such checkpoint"
 	whyOtherIO = "the method has no such file: a full run and a checkpoint in 4 bits are the model itself, bottlenecks and prefixes do not merge"
 	whyNoMerge = "PEFT would merge into 4-bit weights and round them again; lathe merges into the weights that the bits stand for"
@@ -185,7 +185,7 @@ func fileTable(p peerResults) table[string] {
 // old is a full run from a base with a config.json of transformers 4, read by that.
 func (p peerResults) old(t testing.TB, family string) []figure {
 	absent := ""
-	if family == "llama-gqa" {
+	if !exists(ref(family, "dump", "config.v4.json")) {
 		absent = whyOld
 	}
 	return []figure{p.worst(t, family, "full", []string{"lathe → transformers 4"}, absent)}

@@ -27,8 +27,8 @@ ALL_LINEAR = "every linear layer"
 EXPLAINED = {
     ("gemma", "full", "lathe → transformers 4"): "an old Gemma's config says gelu and means its tanh form, as transformers 5 reads it; 4.57 takes "
                                                  "it at its word",
-    **{(f, "lora, PEFT's layers", None): "PEFT names no layers by default for this family and asks for them; lathe takes those of queries and values"
-       for f in ("phi3", "phi3-longrope", "starcoder2")},
+    **{(f, "lora, PEFT's layers", d): "PEFT names no layers by default for this family and asks for them; lathe takes those of queries and values"
+       for f in ("phi3", "phi3-longrope", "starcoder2") for d in ("PEFT → lathe", "PEFT, merged → lathe")},
     ("falcon-40b", "prefix", None): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads "
                                     "that differ within a group; lathe's has one for each group, and refuses the other",
 }

@@ -265,7 +265,7 @@ class Check:
 
     def report(self) -> int:
         bad = [r for r in self.rows if verdict(r) == "FAILED"]
-        worst = max((r["worst"] for r in self.rows if r["worst"] is not None), default=0.0)
+        worst = max((r["worst"] for r in self.rows if r["worst"] is not None and not r.get("explained")), default=0.0)
         print(f"{len(self.rows)} rows, {len(bad)} beyond {TOLERANCE:g} or failed; largest difference {worst:.1e}")
         if self.args.results:
             self.write()
