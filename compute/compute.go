@@ -75,6 +75,8 @@ type Info struct {
 	Threads int `json:"threads,omitempty"`
 	// Note is what a user should know about why it is this device, empty for nothing.
 	Note string `json:"note,omitempty"`
+	// GPUs names the GPUs it computes on, by UUID or PCI bus id: what NVML knows them by. None for the CPU.
+	GPUs []string `json:"gpus,omitempty"`
 	// MemoryTotal and MemoryFree are in bytes.
 	MemoryTotal int64 `json:"memory_total"`
 	MemoryFree  int64 `json:"memory_free"`

@@ -82,7 +82,7 @@ func (d *Device) Info() compute.Info {
 		free, total = 0, d.info.Memory
 	}
 	return compute.Info{
-		Name: d.info.Name, Kind: "cuda", Tier: fmt.Sprintf("sm_%d", d.info.Capability()), MemoryTotal: total, MemoryFree: free,
+		Name: d.info.Name, Kind: "cuda", Tier: fmt.Sprintf("sm_%d", d.info.Capability()), GPUs: []string{d.info.UUID, d.info.PCI}, MemoryTotal: total, MemoryFree: free,
 		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.held(),
 	}
 }

@@ -159,9 +159,10 @@ func within(t *testing.T, what string, got, want []float32, tolerance float64) {
 }
 
 var refModels = []string{
-	"llama-gqa", "llama-gqa-v4", "llama-gqa-sharded", "llama-gqa-bf16", "llama3-rope", "llama-linear-rope", "llama-bias-tied",
+	"llama-gqa", "llama-gqa-v4", "llama-gqa-sharded", "llama-gqa-bf16", "llama-gqa-fp16",
+	"llama3-rope", "llama-linear-rope", "llama-bias-tied",
 	"llama-dynamic-rope", "llama-yarn-rope", "mistral-window", "gemma", "gemma2", "gemma3", "gpt-neox", "gpt-neox-seq",
-	"falcon-7b", "falcon-40b", "falcon-rw", "qwen2", "qwen3", "phi3", "starcoder2",
+	"falcon-7b", "falcon-40b", "falcon-rw", "qwen2", "qwen3", "phi3", "phi3-longrope", "starcoder2",
 }
 
 func TestForwardMatchesTransformers(t *testing.T) {

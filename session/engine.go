@@ -84,6 +84,7 @@ func (e *engine) device() (compute.Device, error) {
 	e.mu.Lock()
 	e.info = dev.Info()
 	e.mu.Unlock()
+	e.s.watchGauges(e.info)
 	return dev, nil
 }
 

@@ -169,6 +169,15 @@ type (
 		transient
 		Used, Peak, Free, Total int64
 	}
+	// GaugesRead is what the GPUs' own gauges say, coarse enough to stand still while nothing happens. It is not journalled: a
+	// row a second for ever would tell nobody anything a week later, and what a run took at most is in its steps.
+	GaugesRead struct {
+		transient
+		// GPUs are those that the device computes on first, then the host's others.
+		GPUs []Gauge
+		// Err is why there are none, or why they are old.
+		Err string
+	}
 	// Noted is a line for the log: a warning, or what a key could not do.
 	Noted struct {
 		journalled
@@ -199,6 +208,7 @@ func (EvalProgress) Kind() string  { return "eval_progress" }
 func (Evaluated) Kind() string     { return "evaluated" }
 func (Exported) Kind() string      { return "exported" }
 func (MemorySampled) Kind() string { return "memory_sampled" }
+func (GaugesRead) Kind() string    { return "gauges_read" }
 func (Noted) Kind() string         { return "noted" }
 
 // decoders read the journal's bodies back, by kind.

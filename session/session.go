@@ -23,6 +23,9 @@ type Options struct {
 	// Device is what OpenDevice gets: auto, cpu, cuda or cuda:N.
 	Device     string
 	OpenDevice func(spec string) (compute.Device, error)
+	// OpenGauges, when set, opens the gauges of the GPUs that a device computes on; nil without an error for a device that has
+	// none. It and what it returns are called on a goroutine of their own, which may hang without holding up anything.
+	OpenGauges func(compute.Info) (GaugeReader, error)
 	// PauseOnSaveError pauses a run whose checkpoint could not be written, for somebody who watches to make room; without it
 	// such a run ends.
 	PauseOnSaveError bool

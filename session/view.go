@@ -37,7 +37,9 @@ type View struct {
 	Reports             []Evaluated
 	Exports             []Exported
 	Memory              MemorySampled
-	Log                 []LogLine
+	// Gauges is empty where the device has none: on the CPU, and before the device was opened.
+	Gauges GaugesRead
+	Log    []LogLine
 
 	// shelf keeps what is known of datasets that were on screen before, by path; replaced, never changed.
 	shelf map[string]DataView
@@ -213,6 +215,8 @@ func (v *View) Apply(e Event) {
 		v.Exports = append(v.Exports, b)
 	case MemorySampled:
 		v.Memory = b
+	case GaugesRead:
+		v.Gauges = b
 	}
 	if line, ok := logLine(e); ok {
 		if len(v.Log) >= 2*maxLog {

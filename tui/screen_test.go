@@ -100,6 +100,11 @@ var screens = []struct {
 	{"failed", "train", failedRun},
 	{"memory", "memory", func() *synthetic.Tape { return synthetic.At(247) }},
 	{"noplan", "memory", synthetic.New},
+	{"gpu", "memory", func() *synthetic.Tape { return synthetic.At(247).GPU() }},
+	{"gpus", "memory", func() *synthetic.Tape { return synthetic.At(247).GPUs(4) }},
+	{"gpuofmany", "memory", func() *synthetic.Tape { return synthetic.At(247).GPUs(1) }},
+	{"nogauges", "memory", func() *synthetic.Tape { return synthetic.At(247).NoGauges() }},
+	{"gputrain", "train", func() *synthetic.Tape { return synthetic.At(247).GPU() }},
 }
 
 func failedRun() *synthetic.Tape {

@@ -123,12 +123,16 @@ func TestWhyNoDevice(t *testing.T) {
 		"wrong name":   {[]string{module, gpu}, visible("7"), nil, ErrHidden, []string{`CUDA_VISIBLE_DEVICES="7" names no GPU`}},
 		"permission":   {[]string{module, gpu}, nil, denied, ErrPermission, []string{"no permission on", "nvidia0", "group"}},
 		"mig": {
-			[]string{module, gpu, "proc/driver/nvidia/capabilities/gpu0/mig/monitor"}, nil, nil,
-			ErrMIG, []string{"MIG", "nvidia-smi mig -lgi"},
+			[]string{module, gpu, "proc/driver/nvidia/capabilities/gpu0/mig/monitor"},
+			nil, nil,
+			ErrMIG,
+			[]string{"MIG", "nvidia-smi mig -lgi"},
 		},
 		"mig with an instance": {
-			[]string{module, gpu, "proc/driver/nvidia/capabilities/gpu0/mig/gi1/access"}, nil, nil,
-			ErrNoDevice, []string{"finds no GPU"},
+			[]string{module, gpu, "proc/driver/nvidia/capabilities/gpu0/mig/gi1/access"},
+			nil, nil,
+			ErrNoDevice,
+			[]string{"finds no GPU"},
 		},
 		"wsl": {[]string{"dev/dxg"}, nil, nil, ErrNoDevice, []string{"finds no GPU: nvidia-smi"}},
 	} {

@@ -103,7 +103,7 @@ func (l *Library) slice(h gonvml.Device, index int, whole *Reading) Reading {
 	s.Index, s.PCIBusID = index, whole.PCIBusID
 	s.UUID, _ = h.GetUUID()
 	s.Name, _ = h.GetName()
-	memory(h, &s)
+	_ = memory(h, &s) // a slice that does not say stays unknown
 	l.processes(h, &s)
 	return s
 }

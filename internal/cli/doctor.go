@@ -12,6 +12,7 @@ import (
 	"lathe/compute/cpu"
 	"lathe/cuda"
 	"lathe/cuda/driver"
+	"lathe/cuda/nvml"
 )
 
 // checkup is one line of `lathe doctor`.
@@ -83,7 +84,7 @@ func diagnose(e *env) []checkup {
 		)
 	}
 	checks = append(checks, gpuChecks()...)
-	return append(checks, terminalCheck(e))
+	return append(checks, gaugeCheck(), terminalCheck(e))
 }
 
 // gpuChecks are a line for the driver and one for each GPU that it has, with the self-test of the first.
@@ -171,6 +172,15 @@ func multiply(dev compute.Device, x, w []float32, n, in, out int) ([]float32, er
 	dev.Linear(compute.Linear{Y: y, X: bx, N: n, W: compute.Weight{Out: out, In: in, Data: bw}})
 	got := compute.Download[float32](dev, y)
 	return got, dev.Sync()
+}
+
+// gaugeCheck tells what NVML says of the host's GPUs.
+func gaugeCheck() checkup {
+	text, err := nvml.Check()
+	if err != nil {
+		return checkup{Name: "gauges", Text: err.Error(), Cost: "the Memory pane shows no GPU's load, power and other processes"}
+	}
+	return checkup{Name: "gauges", OK: true, Text: text}
 }
 
 func terminalCheck(e *env) checkup {

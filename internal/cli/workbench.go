@@ -54,7 +54,7 @@ func (e *env) workbench(ctx context.Context, dir string) error {
 	}
 	e.trains = true
 	voice := &voice{printer: newTrainPrinter(e)}
-	s, err := openSession(e, session.Options{Dir: dir, PauseOnSaveError: true, OnEvent: voice.event})
+	s, err := openSession(e, session.Options{Dir: dir, PauseOnSaveError: true, OnEvent: voice.event, OpenGauges: openGauges})
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ const dwell = 3 * time.Second
 func (e *env) demoWorkbench(ctx context.Context, files demo.Files) error {
 	e.trains = true
 	voice := &voice{printer: newTrainPrinter(e)}
-	s, err := openSession(e, session.Options{Dir: files.Dir, PauseOnSaveError: true, OnEvent: voice.event})
+	s, err := openSession(e, session.Options{Dir: files.Dir, PauseOnSaveError: true, OnEvent: voice.event, OpenGauges: openGauges})
 	if err != nil {
 		return err
 	}

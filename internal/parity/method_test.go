@@ -260,17 +260,25 @@ func (b *bench) resumed(t testing.TB, m method) []figure {
 }
 
 func (b *bench) adapterBothWays(t testing.TB, m method) []figure {
+	theirs := b.peer.figure(t, columnAdapter, m)
+	if why, ok := m.read[columnAdapter]; ok {
+		return []figure{explained(why), theirs}
+	}
 	file := "scores.safetensors"
 	if m.file != "" {
 		file = m.file
 	}
 	want := reftest.Open(t, ref(m.base, "dump", file)).Floats(t, m.scores)
 	got := scores(t, b.withAdapter(t, b.load(t, m.base, m.options), m.adapterDir()), m.base)
-	return []figure{{value: reftest.Worst(got, want)}, b.peer.figure("adapter", m)}
+	return []figure{{value: reftest.Worst(got, want)}, theirs}
 }
 
 // mergedBothWays compares the weights that PEFT's merge changed.
 func (b *bench) mergedBothWays(t testing.TB, m method) []figure {
+	theirs := b.peer.figure(t, columnMerged, m)
+	if why, ok := m.read[columnMerged]; ok {
+		return []figure{explained(why), theirs}
+	}
 	d := reftest.Open(t, ref(m.base, "dump", "merged-"+m.adapter+".safetensors"))
 	sources, err := b.withAdapter(t, b.load(t, m.base, m.options), m.adapterDir()).MergedTensors()
 	if err != nil {
@@ -294,5 +302,5 @@ func (b *bench) mergedBothWays(t testing.TB, m method) []figure {
 	if seen != len(d.Names()) {
 		t.Errorf("PEFT changed %d tensors, lathe has %d of them", len(d.Names()), seen)
 	}
-	return []figure{{value: worst}, b.peer.figure("merged", m)}
+	return []figure{{value: worst}, theirs}
 }

@@ -25,15 +25,18 @@ func TestParity(t *testing.T) {
 	}
 	defer dev.Close()
 	b := &bench{dev: dev, peer: readPeer(t)}
-	byFamily, byMethod := familyTable(b), methodTable(b)
-	var families, methods cells
+	byFamily, byMethod, files, ways := familyTable(b), methodTable(b), fileTable(b.peer), directionTable(b.peer)
+	var families, methods, peers, both cells
 	t.Run("families", func(t *testing.T) { families = byFamily.measure(t) })
 	t.Run("methods", func(t *testing.T) { methods = byMethod.measure(t) })
+	t.Run("files", func(t *testing.T) { peers, both = files.measure(t), ways.measure(t) })
 	if *update {
 		var n notes
 		var text strings.Builder
 		byFamily.write(&text, families, &n)
 		byMethod.write(&text, methods, &n)
+		files.write(&text, peers, &n)
+		ways.write(&text, both, &n)
 		if err := os.WriteFile(document, []byte(b.preface(t)+text.String()+n.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -45,6 +48,8 @@ func TestParity(t *testing.T) {
 	}
 	byFamily.compare(t, families, string(doc))
 	byMethod.compare(t, methods, string(doc))
+	files.compare(t, peers, string(doc))
+	ways.compare(t, both, string(doc))
 }
 
 func (n notes) String() string {
@@ -80,8 +85,8 @@ option: a mistake as small as another variant of GELU shows as 5e-4. Written by
     go test ./internal/parity -update
 
 and checked by `+"`go test ./internal/parity`"+`, which measures everything again and fails where a figure is beyond its tolerance, where a cell
-has come or gone, or where one is more than %d times the committed (or %.0f%% of the tolerance, below which it is noise: other vector
-units sum in another order).
+has come or gone, or where one is more than %d times the committed or less than that part of it (differences below %.0f%% of the tolerance
+are noise: other vector units sum in another order).
 
 - measured on %s, %s (%s), %s/%s, against %s
 - log-probabilities and logits: absolute; loss: relative; gradients: absolute, as a share of the largest element of all; 20 steps: the
@@ -89,6 +94,9 @@ units sum in another order).
   and bitsandbytes each quantised
 - both ways: "we read theirs" is lathe with an adapter that PEFT (or the adapters library) wrote, and lathe's merged weights beside PEFT's; "they read
   ours" is PEFT or transformers with what lathe wrote, log-probabilities, measured by tools/peercheck%s
+- files: both programs score the same five sequences, the longest beyond every window, with what one of them wrote after three steps (lathe) or with
+  every trained tensor moved (the library); the adapters' tensors have the same names, types and shapes from both. testdata/peer/results.json has every
+  row; the test compares with that file, and trains again to see that lathe still writes the same layout
 - resumed: files (weights, moments) whose bytes differ between 20 steps, and 10, a checkpoint, and 10 more
 
 `, growth, floor*100, time.Now().UTC().Format(time.DateOnly), info.Name, info.Tier, runtime.GOOS, runtime.GOARCH, strings.Join(versions, ", "), b.peer.where())

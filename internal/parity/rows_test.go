@@ -19,7 +19,7 @@ type family struct {
 var forwardOnly = []string{columnLogits, columnLogProbs, columnLoss, columnGreedy}
 
 const (
-	whyVariant = "differs from LLaMA's first row in an option of the forward pass; this is measured there and in the rows of other families with that option"
+	whyVariant = "differs from its family's first row in an option of the forward pass; this is measured there and in the rows of other families with that option"
 	whyStored  = "the same weights stored in another way; what follows from them is measured above"
 )
 
@@ -33,6 +33,7 @@ var families = []family{
 	{name: "LLaMA, config of transformers 4", folder: "llama-gqa-v4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, three shards", folder: "llama-gqa-sharded", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, bfloat16", folder: "llama-gqa-bf16", only: forwardOnly, why: whyVariant},
+	{name: "LLaMA, float16", folder: "llama-gqa-fp16", only: forwardOnly, why: whyVariant},
 	{name: "LLaMA, stored as NF4, double", folder: "llama-gqa-nf4", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, stored as NF4", folder: "llama-gqa-nf4-single", only: forwardOnly, why: whyStored},
 	{name: "LLaMA, stored as FP4", folder: "llama-gqa-fp4", only: forwardOnly, why: whyStored},
@@ -48,6 +49,7 @@ var families = []family{
 	{name: "Qwen2", folder: "qwen2"},
 	{name: "Qwen3", folder: "qwen3"},
 	{name: "Phi-3", folder: "phi3"},
+	{name: "Phi-3, longrope", folder: "phi3-longrope", only: forwardOnly, why: whyVariant},
 	{name: "StarCoder2", folder: "starcoder2"},
 }
 
@@ -61,12 +63,12 @@ type method struct {
 	file    string
 	options model.LoadOptions
 	encoder bool // a prefix with projection, whose start lies beside PEFT's files
-	// why explains the columns that it does not have: by column, or column and part.
-	why map[string]string
+	// why explains the columns that it does not have, and read the first part of those of files alone.
+	why, read map[string]string
 }
 
 const (
-	whyFull       = "a full run trains the model itself: there is no adapter, and nothing to merge"
+	whyFull       = "a full run trains the model itself: there is no adapter, and nothing to merge; its files stand below"
 	whyOptimizer  = "the optimiser alone is another; gradients, files and merging are the method's own"
 	whySameFile   = "the file is that of the method over a plain base, measured there"
 	whyPrefix     = "a prefix is no change of weights: PEFT cannot merge it either"
@@ -89,24 +91,24 @@ var methods = []method{
 	{name: "LoRA, modules_to_save", base: "llama-gqa", run: "lora-modules", adapter: "lora-modules", scores: "lora-modules"},
 	{
 		name: "QLoRA, NF4, double", base: "llama-gqa", run: "qlora", adapter: "lora", scores: "nf4_double+lora", options: nf4Double,
-		why: map[string]string{columnMerged: whySameFile},
+		read: map[string]string{columnMerged: whyNoMerge},
 	},
 	{
 		name: "QLoRA, NF4", base: "llama-gqa", run: "qlora-single", adapter: "lora", options: nf4,
-		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
+		read: map[string]string{columnAdapter: whySameFile, columnMerged: whyNoMerge},
 	},
 	{
 		name: "QLoRA, FP4, double", base: "llama-gqa", run: "qlora-fp4", adapter: "lora", options: fp4Double,
-		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
+		read: map[string]string{columnAdapter: whySameFile, columnMerged: whyNoMerge},
 	},
 	{
 		name: "QLoRA, FP4", base: "llama-gqa", run: "qlora-fp4-single", adapter: "lora", options: fp4,
-		why: map[string]string{columnAdapter: whySameFile, columnMerged: whySameFile},
+		read: map[string]string{columnAdapter: whySameFile, columnMerged: whyNoMerge},
 	},
 	{name: "DoRA", base: "llama-gqa", run: "dora", adapter: "dora", scores: "dora"},
 	{
 		name: "QDoRA", base: "llama-gqa", run: "qdora", adapter: "dora", scores: "nf4_double+dora", options: nf4Double,
-		why: map[string]string{columnMerged: whySameFile},
+		read: map[string]string{columnMerged: whyNoMerge},
 	},
 	{
 		name: "Houlsby", base: "llama-gqa", run: "houlsby", adapter: "houlsby", scores: "houlsby", file: bottleneckScores,

@@ -1,7 +1,7 @@
 """The adapters library's side of peercheck, run in its own environment: JSON commands on stdin, answers on stdout.
 
 {"do": "versions"}; {"do": "write", "model", "name", "reduction_factor", "out"}: a random adapter as the library saves it;
-{"do": "score", "model", "adapter" or null, "name", "ids"}: log-probabilities.
+{"do": "score", "model", "adapter", "name", "ids"}: log-probabilities; without "adapter", of the model as transformers 4 has it.
 """
 
 import json
@@ -28,7 +28,7 @@ def write(c: dict) -> None:
 
 def score(c: dict) -> list[list[float]]:
     folder = Path(c["model"])
-    model = bottleneck.active(folder, c["name"], Path(c["adapter"])) if c["adapter"] else bottleneck.load(folder)
+    model = bottleneck.active(folder, c["name"], Path(c["adapter"])) if c.get("adapter") else bottleneck.plain(folder)
     ids = [torch.tensor(x) for x in c["ids"]]
     return [forward.next_logprobs(forward.logits_alone(model, [x]), [x]).tolist() for x in ids]
 

@@ -13,7 +13,7 @@ FAMILIES = {
     **dict.fromkeys(["llama-gqa", "llama-bias-tied", "llama3-rope", "llama-linear-rope", "llama-dynamic-rope",
                      "llama-yarn-rope", "mistral-window", "gemma", "gemma2", "gemma3", "qwen2", "qwen3"], SEVEN),
     **dict.fromkeys(["gpt-neox", "gpt-neox-seq", "falcon-7b", "falcon-40b", "falcon-rw"], FUSED),
-    "phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
+    **dict.fromkeys(["phi3", "phi3-longrope"], ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
     "starcoder2": ["q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"],
 }
 # What the adapters library knows, by its own model classes or its interfaces.
@@ -23,10 +23,14 @@ PREFIX_SHAPES = {"falcon-7b": dict(num_attention_heads=1, token_dim=8)}
 EMBEDDINGS = {"gpt-neox": "embed_in"}
 QUANTISED = {"nf4-double": ("nf4", True), "nf4-single": ("nf4", False), "fp4-double": ("fp4", True), "fp4-single": ("fp4", False)}
 ALL_LINEAR = "every linear layer"
-# What cannot be equal, and why: the row stands in the table with its reason.
+# What cannot be equal, and why, by family, method and direction (None: any): the row stands in the table with its reason.
 EXPLAINED = {
-    ("falcon-40b", "prefix"): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads that "
-                              "differ within a group; lathe's has one for each group, and refuses the other",
+    ("gemma", "full", "lathe → transformers 4"): "an old Gemma's config says gelu and means its tanh form, as transformers 5 reads it; 4.57 takes "
+                                                 "it at its word",
+    **{(f, "lora, PEFT's layers", d): "PEFT names no layers by default for this family and asks for them; lathe takes those of queries and values"
+       for f in ("phi3", "phi3-longrope", "starcoder2") for d in ("PEFT → lathe", "PEFT, merged → lathe")},
+    ("falcon-40b", "prefix", None): "transformers caches this Falcon's keys and values once for each query head, so PEFT's prefix has heads "
+                                    "that differ within a group; lathe's has one for each group, and refuses the other",
 }
 
 
@@ -57,6 +61,7 @@ METHODS = [
     Method("qlora", "qlora", lora=LORA, quant=("nf4", True)),
     Method("qlora-single", "qlora", lora=LORA, quant=("nf4", False), families=LLAMA),
     Method("qlora-fp4", "qlora", lora=LORA, quant=("fp4", True), families=("llama-gqa", "falcon-7b", "phi3")),
+    Method("qlora-fp4-single", "qlora", lora=LORA, quant=("fp4", False), families=LLAMA),
     Method("dora", lora=LORA | dict(use_dora=True)),
     Method("qdora", "qlora", lora=LORA | dict(use_dora=True), quant=("nf4", True), families=("llama-gqa", "gpt-neox", "phi3")),
     Method("rslora", lora=QV | dict(use_rslora=True), families=LLAMA),

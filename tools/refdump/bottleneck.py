@@ -49,15 +49,21 @@ ROWS = [Row("llama-gqa", "houlsby", 41), Row("llama-gqa", "pfeiffer", 42), Row("
 
 
 def load(folder: Path):
+    """The model as transformers 4.57 reads it, with the library's hooks."""
+    model = plain(folder)
+    adapters.init(model)
+    return model.eval()
+
+
+def plain(folder: Path):
     """The model as transformers 4.57 reads it: by the old config where there is one. Gemma 2 eagerly, for its softcap."""
     with tempfile.TemporaryDirectory() as tmp:
         save_file(load_file(folder / "model.safetensors"), Path(tmp) / "model.safetensors", metadata={"format": "pt"})
         old = folder / "dump" / "config.v4.json"
         shutil.copy(old if old.exists() else folder / "config.json", Path(tmp) / "config.json")
-        eager = {"attn_implementation": "eager"} if folder.name == "gemma2" else {}
-        model = AutoModelForCausalLM.from_pretrained(tmp, torch_dtype=torch.float32, **eager)
-    adapters.init(model)
-    return model.eval()
+        gemma2 = json.loads((Path(tmp) / "config.json").read_text())["model_type"] == "gemma2"
+        eager = {"attn_implementation": "eager"} if gemma2 else {}
+        return AutoModelForCausalLM.from_pretrained(tmp, torch_dtype=torch.float32, **eager).eval()
 
 
 def create(row: Row, folder: Path) -> None:

@@ -72,7 +72,11 @@ def falcon(old: dict, config: dict) -> dict:
 
 
 def phi3(old: dict, config: dict) -> dict:
-    return llama(old, config) | {"partial_rotary_factor": config["rope_parameters"]["partial_rotary_factor"]}
+    """Phi-3: the original context is at the top alone."""
+    old = llama(old, config)
+    if old["rope_scaling"]:
+        old["rope_scaling"] = {"type": "longrope"} | without(old["rope_scaling"], "rope_type", "original_max_position_embeddings")
+    return old | {"partial_rotary_factor": config["rope_parameters"]["partial_rotary_factor"]}
 
 
 def qwen2(old: dict, config: dict) -> dict:

@@ -78,7 +78,7 @@ def clear_prompt(model, ids):
 def rope_tables(model, lengths):
     """inv_freq [rotary/2] and cos, sin [64, rotary] of positions 0..63, as the model multiplies with them.
 
-    Dynamic scaling: `long.` those of the longest sequence, cos and sin [n, rotary]. Two bases: by layer type,
+    Dynamic scaling and longrope: `long.` those of the longest sequence, cos and sin [n, rotary]. Two bases: by layer type,
     `full_attention.` and `sliding_attention.`. Alibi: nothing.
     """
     if getattr(model.config, "alibi", False):
@@ -93,7 +93,7 @@ def rope_tables(model, lengths):
         return out
     cos, sin = r(x, torch.arange(64)[None])
     out = {"inv_freq": r.inv_freq.clone(), "cos": cos[0], "sin": sin[0]}
-    if params["rope_type"] == "dynamic":
+    if dynamic(model):
         cos, sin = r(x, torch.arange(max(lengths))[None])
         out |= {"long.inv_freq": r.inv_freq.clone(), "long.cos": cos[0], "long.sin": sin[0]}
         r(x, torch.arange(5)[None])  # back to the short base
@@ -101,7 +101,8 @@ def rope_tables(model, lengths):
 
 
 def dynamic(model) -> bool:
-    return (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic"
+    """Whether the angles depend on the longest sequence of a batch."""
+    return (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") in ("dynamic", "longrope")
 
 
 @torch.no_grad()
@@ -133,7 +134,7 @@ def dump(model, out: Path, lengths) -> dict:
     prompt, new, margin = clear_prompt(model, ids[-1])
 
     noise = {}
-    if dynamic(model):  # its angles depend on the longest sequence of the batch: each alone
+    if dynamic(model):  # each alone
         loss = alone
     else:
         noise = {"padded_batch": float((next_logprobs(pad_logits, ids) - lp).abs().max()),

@@ -66,8 +66,8 @@ def main() -> None:
 
 def save_weights(v: Variant, folder: Path) -> None:
     model = build(v)
-    if v.bf16:
-        model = model.to(torch.bfloat16)
+    if v.half:
+        model = model.to(getattr(torch, v.half))
     if v.quant:
         with tempfile.TemporaryDirectory() as tmp:
             model.save_pretrained(tmp)
@@ -101,7 +101,7 @@ def dump_model(v: Variant, root: Path) -> None:
 
 def same_as_parent(v: Variant, root: Path) -> None:
     """A folder that stores another's weights in another layout must give the same bits."""
-    if v.weights_of and not v.bf16 and not v.quant:
+    if v.weights_of and not v.half and not v.quant:
         same = [(root / n / "dump" / "forward.safetensors").read_bytes() for n in (v.name, v.weights_of)]
         assert same[0] == same[1], f"{v.name} differs from {v.weights_of}"
 

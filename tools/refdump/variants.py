@@ -24,7 +24,7 @@ class Variant:
     embed_std: float = 0.5
     head_std: float = 0.3
     weights_of: str | None = None  # same weights as this row
-    bf16: bool = False  # stored in bfloat16, computed in float32
+    half: str = ""  # stored in bfloat16 or float16, computed in float32
     shard_size: str = "50MB"
     config_v4: str | None = None  # None, "replace" config.json, or "beside" it as dump/config.v4.json
     quant: tuple[str, bool] | None = None  # stored as a bitsandbytes checkpoint: (nf4 or fp4, double quantisation)
@@ -68,7 +68,8 @@ VARIANTS = [
             config_v4="replace"),
     Variant("llama-gqa-sharded", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa",
             shard_size="150KB"),
-    Variant("llama-gqa-bf16", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa", bf16=True),
+    Variant("llama-gqa-bf16", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa", half="bfloat16"),
+    Variant("llama-gqa-fp16", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa", half="float16"),
     Variant("llama-gqa-nf4", "llama", BASE | rope(rope_type="default"), seed=1, weights_of="llama-gqa",
             quant=("nf4", True)),
     Variant("llama3-rope", "llama", SMALL | dict(head_dim=16) | LLAMA3_ROPE, seed=2, std=0.25, embed_std=0.7,
@@ -118,6 +119,12 @@ VARIANTS = [
             sliding_window=6, original_max_position_embeddings=128,
             rope_parameters=dict(rope_theta=10000.0, rope_type="default", partial_rotary_factor=0.75)),
             seed=18, std=0.25, head_std=0.4, config_v4="beside"),
+    # As Phi-3's 128k models: other divisors of the angles beyond the original context, and an attention factor throughout.
+    Variant("phi3-longrope", "phi3", SMALL | dict(
+            max_position_embeddings=320, original_max_position_embeddings=80,
+            rope_parameters=dict(rope_theta=10000.0, rope_type="longrope", partial_rotary_factor=0.75,
+                                 original_max_position_embeddings=80, short_factor=[1.0, 1.1, 1.3], long_factor=[1.5, 2.5, 4.0])),
+            seed=20, std=0.25, head_std=0.4, config_v4="beside", lengths=(7, 33, 120)),
     Variant("starcoder2", "starcoder2", without(SMALL, "rms_norm_eps") | dict(
             norm_epsilon=1e-5, sliding_window=6, use_bias=True, hidden_act="gelu_pytorch_tanh") |
             rope(rope_theta=1e5, rope_type="default"), seed=19, std=0.25, embed_std=0.4, config_v4="beside"),

@@ -39,6 +39,7 @@ type Gauge struct {
 	Label      string
 	LabelWidth int     // field of the label, for gauges that stand below each other
 	Frac       float64 // 0 … 1
+	Rest       float64 // of another owner, drawn after Frac in another tone and glyph
 	Value      string  // shown right; empty shows the percentage
 	ValueWidth int
 	Tok        themes.Token // None: Good, from 0.8 Warn, from 0.95 Bad
@@ -67,10 +68,29 @@ func (g Gauge) View(th *themes.Theme, width int) string {
 		l.Field(themes.FG(themes.Muted), g.Label, lw, Left).Space(1)
 	}
 	if w := l.Left() - vw - 1; w > 0 {
-		addBar(l, th, g.Frac, w, tok)
+		g.addBar(l, th, w, tok)
 		l.Space(1)
 	}
 	return l.Field(themes.FG(themes.Text), value, l.Left(), Right).String()
+}
+
+// addBar draws the bar; with another owner's part both are in whole cells, and what is there at all has one.
+func (g Gauge) addBar(l *Line, th *themes.Theme, width int, tok themes.Token) {
+	if !(g.Rest > 0) {
+		addBar(l, th, g.Frac, width, tok)
+		return
+	}
+	cells := func(f float64) int {
+		if !(f > 0) {
+			return 0
+		}
+		return max(int(math.Round(min(f, 1)*float64(width))), 1)
+	}
+	own := min(cells(g.Frac), width-1)
+	rest := min(cells(g.Rest), width-own)
+	l.Repeat(themes.FG(tok), th.Glyphs.BarFull, own)
+	l.Repeat(themes.FG(themes.Warn), th.Glyphs.BarHalf, rest)
+	l.Repeat(themes.FG(themes.Track), th.Glyphs.BarTrack, width-own-rest)
 }
 
 // Level is the tone of a fill: Good, from 0.8 Warn, from 0.95 Bad.

@@ -396,3 +396,17 @@ func TestCache(t *testing.T) {
 		t.Errorf("drawn %d times, want 3", drawn)
 	}
 }
+
+// Two owners of one bar: each has a cell if it has anything, and they never overflow it.
+func TestGaugeOfTwo(t *testing.T) {
+	th := themes.Must(themes.Options{Name: "mono", Profile: 1, ASCII: true})
+	for _, c := range []struct {
+		own, rest float64
+		want      string
+	}{{0.25, 0.5, "==----.."}, {0, 0.001, "-......."}, {1, 0.5, "=======-"}, {0.999, 0.001, "=======-"}, {0.5, 7, "====----"}, {0.5, 0, "====...."}} {
+		got := ansi.Strip(Gauge{Frac: c.own, Rest: c.rest, Value: "v", ValueWidth: 4}.View(th, 13))
+		if bar := strings.Fields(got)[0]; bar != c.want {
+			t.Errorf("%g and %g draw %q, want %q", c.own, c.rest, bar, c.want)
+		}
+	}
+}

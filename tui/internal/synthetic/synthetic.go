@@ -178,6 +178,42 @@ func (t *Tape) sample() *Tape {
 	return t.Add(session.MemorySampled{Used: used, Peak: used + 7*mib, Free: 7<<30 - used, Total: 8 << 30})
 }
 
+// GPU gives the run a GPU that another process uses as well.
+func (t *Tape) GPU() *Tape {
+	return t.Add(session.GaugesRead{GPUs: []session.Gauge{{
+		Label: "GPU 0", Name: "NVIDIA RTX A2000", InUse: true, Total: 8 << 30, Used: 4092 * mib, Own: 912 * mib,
+		Others: []session.Holder{{Name: "python3 (pid 4242)", Bytes: 3072 * mib}}, Busy: 95, Power: 65, PowerLimit: 70, Temperature: 72,
+		ClockSM: 1905, ClockMemory: 6001, Throttle: []string{"power cap"},
+	}}})
+}
+
+// GPUs gives the run a host of eight GPUs of which it uses the first n; the last one is lost.
+func (t *Tape) GPUs(n int) *Tape {
+	var all []session.Gauge
+	for i := range 8 {
+		g := session.Gauge{
+			Label: fmt.Sprintf("GPU %d", i), Name: "NVIDIA H200", Total: 141 << 30, Used: 528 * mib, Own: session.Unknown, Power: 120, PowerLimit: 700,
+			Temperature: 31, ClockSM: 345, ClockMemory: 2619,
+		}
+		switch {
+		case i < n:
+			g.InUse, g.Used, g.Own, g.Busy, g.Power, g.Temperature, g.ClockSM = true, int64(61-i)<<30, int64(61-i)<<30-544*mib, 100-5*i, 680-10*i, 66-2*i, 1980
+		case i == 7:
+			g = session.Gauge{Label: g.Label, Total: session.Unknown, Used: session.Unknown, Own: session.Unknown, Note: "the GPU is lost (fallen off the bus, or reset): restart the machine"}
+		case i > 4:
+			g.Used, g.Busy, g.Power, g.Temperature = 88<<30, 100, 690, 70
+			g.Others = []session.Holder{{Name: fmt.Sprintf("VLLM::EngineCor (pid %d)", 900+i), Bytes: 87 << 30}}
+		}
+		all = append(all, g)
+	}
+	return t.Add(session.GaugesRead{GPUs: all})
+}
+
+// NoGauges gives the run a GPU whose gauges cannot be read.
+func (t *Tape) NoGauges() *Tape {
+	return t.Add(session.GaugesRead{Err: "open NVML: no permission: this user must be able to read and write /dev/nvidiactl and /dev/nvidia0 and so on"})
+}
+
 // Loss is a falling curve with noise.
 func Loss(step int) float64 {
 	x := float64(step)

@@ -115,9 +115,10 @@ func (p *Pane) window(th *themes.Theme, rows []string, h int) []string {
 func content(c pane.Context, p trainer.Plan, w int) []string {
 	rows := append(gauges(c, p, w), "")
 	rows = append(rows, owners(c.Theme, p.Memory, w)...)
-	parts := [][]string{facts(c.Theme, p, w), offers(c.Theme, p, w)}
+	rows = append(rows, holders(c, w)...)
+	parts := [][]string{facts(c.Theme, p, w), offers(c.Theme, p, w), idle(c, w)}
 	if !p.Fits { // what makes it fit comes first
-		slices.Reverse(parts)
+		parts[0], parts[1] = parts[1], parts[0]
 	}
 	for _, part := range parts {
 		if len(part) > 0 {
@@ -171,7 +172,11 @@ func gauges(c pane.Context, p trainer.Plan, w int) []string {
 	}
 	of := func(part, all int64) string { return widget.Bytes(part) + " of " + widget.Bytes(all) }
 	mem, total := c.View.Memory, p.Memory.Total()
-	if mem.Total > 0 {
+	gpus, _ := gpus(c)
+	switch {
+	case len(gpus) > 0:
+		rows = devices(c.Theme, gpus, w)
+	case mem.Total > 0:
 		gauge("device", quotient(mem.Total-mem.Free, mem.Total), of(mem.Total-mem.Free, mem.Total), themes.None)
 	}
 	if p.Available > 0 {
@@ -184,7 +189,7 @@ func gauges(c pane.Context, p trainer.Plan, w int) []string {
 		}
 		gauge("in use", quotient(mem.Used, max(total, mem.Peak)), widget.Bytes(mem.Used)+", peak "+widget.Bytes(mem.Peak), tok)
 	}
-	return rows
+	return append(rows, live(c, gpus, w)...)
 }
 
 func quotient(part, all int64) float64 { return float64(part) / float64(max(all, 1)) }
@@ -298,6 +303,10 @@ func copyMarkdown(c pane.Context) tea.Cmd {
 		fmt.Fprintf(&b, "| %s | %s |\n", s.name, widget.Bytes(s.bytes))
 	}
 	fmt.Fprintf(&b, "| **sum** | %s |\n| kv cache | %s |\n| available | %s |\n", widget.Bytes(p.Memory.Total()), widget.Bytes(p.Memory.KV), widget.Bytes(p.Available))
+	gpus, _ := gpus(c)
+	for _, g := range gpus {
+		fmt.Fprintf(&b, "| %s by NVML: this process | %s |\n| %s by NVML: all | %s |\n", g.Label, bytesOf(g.Own), g.Label, bytesOf(g.Used))
+	}
 	text := b.String()
 	told := func() tea.Msg { return pane.Told{Text: fmt.Sprintf("copied %d bytes of Markdown", len(text))} }
 	return tea.Batch(tea.SetClipboard(text), told)

@@ -110,3 +110,42 @@ func TestWhichPlan(t *testing.T) {
 		t.Errorf("a plan that failed does not say why:\n%s", view)
 	}
 }
+
+// Beside the plan's owners stands what NVML says: this process, the others, load and power of the GPU; of a host with more GPUs a
+// line each. Gauges that are missing or old say so.
+func TestGauges(t *testing.T) {
+	draw := func(tape *synthetic.Tape, w, h int) string {
+		view := New().View(w, h, context(tape))
+		golden.Size(t, view, w, h)
+		return ansi.Strip(view)
+	}
+	one := synthetic.At(60).GPU()
+	for _, w := range []int{5, 20, 42, 44, 80, 120} {
+		for _, h := range []int{2, 3, 10, 21, 45} {
+			draw(one, w, h)
+			draw(synthetic.At(60).GPUs(4), w, h)
+			draw(synthetic.At(60).GPUs(1), w, h)
+			draw(synthetic.At(60).NoGauges(), w, h)
+		}
+	}
+	has := func(view string, want ...string) {
+		t.Helper()
+		for _, text := range want {
+			if !strings.Contains(view, text) {
+				t.Errorf("the pane lacks %q:\n%s", text, view)
+			}
+		}
+	}
+	has(draw(one, 80, 24), "4.00 GiB of 8.00 GiB", "process", "912 MiB", "3.00 GiB", "python3 (pid 4242)", "95%", "65 of 70 W", "72 °C · power cap")
+	has(draw(synthetic.At(60).GPUs(4), 80, 45), "GPU 0 ", "100%", "680 W", "this host's other GPUs", "GPU 7  the GPU is lost")
+	has(draw(synthetic.At(60).NoGauges(), 44, 24), "no GPU gauges: open NVML: no")
+	stale := one.View.Gauges
+	stale.Err = "these numbers are old: the driver has not answered for 5s"
+	has(draw(one.Add(stale), 80, 24), "95%", "these numbers are old")
+	unknown := session.Gauge{Label: "GPU 0", InUse: true, Total: session.Unknown, Used: session.Unknown, Own: session.Unknown, Busy: session.Unknown, Power: session.Unknown, Temperature: session.Unknown, Note: "MIG is on"}
+	view := draw(one.Add(session.GaugesRead{GPUs: []session.Gauge{unknown}}), 80, 24)
+	has(view, "? of ?", "MIG is on")
+	if strings.Contains(view, "-1") || strings.Contains(view, "busy") {
+		t.Errorf("a GPU that tells nothing:\n%s", view)
+	}
+}

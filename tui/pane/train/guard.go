@@ -122,7 +122,7 @@ func guardWays(s pane.Session, t *trainer.NonFiniteError) []way {
 		half = fmt.Sprintf("Go on at half, %g of run.yaml's rate", t.RateScale/2)
 	}
 	ways = append(ways, way{
-		dialog.Option{Text: half, Note: from(t.Checkpoint)},
+		dialog.Option{Text: half, Note: from(t.Slower())},
 		func() tea.Cmd { return pane.Send(s, session.HalveRate{}) },
 	})
 	if path, line, ok := splitRow(t.Rows); ok {
