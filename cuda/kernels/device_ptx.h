@@ -4,6 +4,7 @@
 #define DEV static __device__ __forceinline__
 #define INLINE __device__ __forceinline__
 #define CONSTANT static __constant__ const
+#define INFINITY __int_as_float(0x7f800000) // NVRTC has no math.h
 
 // KERNEL(name, arguments…) { body }: arguments are pointers and numbers of at most 8 bytes. KERNEL_BOUNDS adds the most threads of a
 // block and the blocks that a multiprocessor should hold, which is how registers are given out.
