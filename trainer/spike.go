@@ -14,6 +14,7 @@ const (
 	spikeWarmup    = 32   // losses before the first alarm can be
 	spikeThreshold = 5.0  // of z, for a long window
 	spikeRatio     = 2.0  // of the median, that a loss has to reach at least
+	spikeLeap      = 3.0  // of the largest loss of the last spikeWarmup steps: far above them whatever came before
 	spikeFloor     = 0.05 // of the deviation: losses that hardly move are no reason for alarm at small moves
 	spikeTiny      = 0.02 // losses below count as this one: nothing that is learnt by heart is alarming
 )
@@ -25,7 +26,8 @@ const (
 //	z = (x - m) / s
 //
 // and calls a loss a spike where z ≥ 5·(1 + 8/n), n being the steps looked at (few of them tell s badly), and the loss is at
-// least twice the median. s is the deviation of normal noise, measured on the side where spikes are, and one loss in twenty
+// least twice the median; or where it is three times the largest of the last 32 losses, for while a loss falls steeply the window
+// is wider than its noise. s is the deviation of normal noise, measured on the side where spikes are, and one loss in twenty
 // may be anything without moving it. There is no alarm in the first 32 steps. A loss that stays high is one spike, until z is
 // below half of the threshold again. The zero value has seen nothing.
 type spikeWatch struct {
@@ -43,7 +45,8 @@ func (w *spikeWatch) add(step int, loss float64) (s Spike, spike bool) {
 		z := (x - m) / max((quantile(sorted, 0.95)-m)/1.645, spikeFloor)
 		limit := spikeThreshold * (1 + 8/float64(n))
 		s = Spike{Step: step, Loss: loss, Median: math.Exp(m), Z: z}
-		far := z >= limit && x >= m+math.Log(spikeRatio)
+		leap := x >= slices.Max(w.window[n-spikeWarmup:])+math.Log(spikeLeap)
+		far := z >= limit && x >= m+math.Log(spikeRatio) || leap
 		spike = far && !w.inside
 		w.inside = far || w.inside && z >= limit/2
 	}

@@ -61,6 +61,22 @@ func TestLongSpikeIsOne(t *testing.T) {
 	}
 }
 
+// A short run whose loss falls all the time: the window is wide by what it has fallen, and a leap is seen nevertheless.
+func TestSpikeWhileTheLossFalls(t *testing.T) {
+	var w spikeWatch
+	for step := 1; step <= 41; step++ {
+		if s, spike := w.add(step, 9.5*math.Exp(-float64(step)/8)); spike {
+			t.Fatalf("false alarm %+v", s)
+		}
+	}
+	if s, spike := w.add(42, 12); !spike {
+		t.Errorf("from 0.06 to 12 is no spike: %+v", s)
+	}
+	if _, spike := w.add(43, 0.05); spike || w.inside {
+		t.Error("the loss has come back, the spike has not ended")
+	}
+}
+
 func TestNoAlarmInWarmUp(t *testing.T) {
 	var w spikeWatch
 	for step := 1; step <= spikeWarmup; step++ {

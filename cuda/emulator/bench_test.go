@@ -50,6 +50,14 @@ func BenchmarkMma(b *testing.B) {
 	d.free(out)
 }
 
+func BenchmarkMmaTile(b *testing.B) {
+	d := open(b)
+	out := d.alloc(4 * 8 * 128)
+	seconds := bench(b, d, d.function("probe", "tile_products"), shape{8, 128, 0}, int32(100), out)
+	b.ReportMetric(8*4*100*8*4096/seconds/1e9, "GFLOP/cpu-s")
+	d.free(out)
+}
+
 func BenchmarkLaunch(b *testing.B) {
 	d := open(b)
 	seconds := bench(b, d, d.function("probe", "nothing"), shape{1, 32, 0}, int32(0))

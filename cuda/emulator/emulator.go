@@ -3,7 +3,6 @@
 package emulator
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,9 +29,29 @@ type unit struct {
 	object string
 }
 
+// built are the libraries of this process by the folders that were asked for.
+var built = struct {
+	sync.Mutex
+	paths map[string]string
+}{paths: map[string]string{}}
+
 // Build compiles the emulated driver with the kernels of cuda/kernels, and those of more folders, and returns the library's path in
-// the user's cache. Only what changed is compiled; processes that build at the same time wait for each other.
+// the user's cache. Only what changed is compiled, and by one of the processes that want it at the same time.
 func Build(more ...string) (string, error) {
+	built.Lock()
+	defer built.Unlock()
+	key := strings.Join(more, "\x00")
+	if path, ok := built.paths[key]; ok {
+		return path, nil
+	}
+	path, err := find(more)
+	if err == nil {
+		built.paths[key] = path
+	}
+	return path, err
+}
+
+func find(more []string) (string, error) {
 	compiler, err := exec.LookPath("g++")
 	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", ErrNoCompiler
@@ -48,11 +68,6 @@ func Build(more ...string) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("make the cache for the emulated device: %w", err)
 	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
-	if err != nil {
-		return "", fmt.Errorf("lock the cache of the emulated device: %w", err)
-	}
-	defer unlock()
 	return build(compiler, root, cache, more)
 }
 
@@ -71,9 +86,6 @@ func build(compiler, root, cache string, more []string) (string, error) {
 		fmt.Fprintln(h, filepath.Base(u.object))
 	}
 	library := filepath.Join(cache, "libcuda-emulated-"+hex.EncodeToString(h.Sum(nil))[:24]+".so")
-	if touch(library) {
-		return library, nil
-	}
 	prune(cache)
 	args := append([]string{"-shared", "-static-libstdc++", "-static-libgcc", "-Wl,-z,now", "-Wl,--exclude-libs,ALL"}, objects...)
 	return library, compile(compiler, filepath.Dir(library), library, append(args, "-lpthread", "-lm"))
@@ -87,39 +99,30 @@ func listUnits(compiler, root, cache string, more []string) ([]unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Headers are few and included nearly everywhere: one that changes recompiles all that could see it.
-	own, err := hashFiles(base, src, "*.h")
-	if err != nil {
-		return nil, err
-	}
-	shared := own
-	for _, dir := range folders {
-		if shared, err = hashFiles(shared, dir, "*.h"); err != nil {
-			return nil, err
-		}
-	}
 	var units []unit
-	add := func(pattern, seed string, flags func(name string) []string) error {
+	add := func(pattern string, flags func(name string) []string) error {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
 			u := unit{source: f, flags: flags(strings.TrimSuffix(filepath.Base(f), filepath.Ext(f)))}
-			sum, err := hashFiles(seed+strings.Join(u.flags, " "), filepath.Dir(f), filepath.Base(f))
-			if err != nil {
-				return err
+			h := sha256.New()
+			// The sources' own place is no part of it: another checkout of the same sources finds the same objects.
+			fmt.Fprintln(h, base, strings.ReplaceAll(strings.Join(u.flags, " "), root, ""))
+			if err := hashIncluded(h, map[string]bool{}, f, []string{src, kernels}); err != nil {
+				return fmt.Errorf("read a source of the emulated device: %w", err)
 			}
-			u.object = filepath.Join(cache, filepath.Base(f)+"-"+sum[:24]+".o")
+			u.object = filepath.Join(cache, fmt.Sprintf("%s-%x.o", filepath.Base(f), h.Sum(nil)[:12]))
 			units = append(units, u)
 		}
 		return nil
 	}
-	if err := add(filepath.Join(src, "*.cpp"), own, func(string) []string { return driverFlags() }); err != nil {
+	if err := add(filepath.Join(src, "*.cpp"), func(string) []string { return driverFlags() }); err != nil {
 		return nil, err
 	}
 	for _, dir := range folders {
-		if err := add(filepath.Join(dir, "*.cu"), shared, func(name string) []string { return kernelFlags(name, src, kernels) }); err != nil {
+		if err := add(filepath.Join(dir, "*.cu"), func(name string) []string { return kernelFlags(name, src, kernels) }); err != nil {
 			return nil, err
 		}
 	}
@@ -159,22 +162,32 @@ func version(compiler string) (string, error) {
 	return string(out), nil
 }
 
-func hashFiles(seed, dir, pattern string) (string, error) {
-	h := sha256.New()
-	fmt.Fprintln(h, seed)
-	files, err := filepath.Glob(filepath.Join(dir, pattern))
+var includeLine = regexp.MustCompile(`(?m)^\s*#\s*include\s*"([^"]+)"`)
+
+// hashIncluded hashes a source and, once each, the files of ours that it includes, as the preprocessor would find them.
+func hashIncluded(h io.Writer, seen map[string]bool, file string, folders []string) error {
+	if seen[file] {
+		return nil
+	}
+	seen[file] = true
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return err
 	}
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			return "", fmt.Errorf("read a source of the emulated device: %w", err)
+	fmt.Fprintf(h, "%s %d\n%s", filepath.Base(file), len(data), data)
+	for _, m := range includeLine.FindAllSubmatch(data, -1) {
+		for _, dir := range append([]string{filepath.Dir(file)}, folders...) {
+			path := filepath.Join(dir, string(m[1]))
+			if _, err := os.Stat(path); err != nil {
+				continue
+			}
+			if err := hashIncluded(h, seen, path, folders); err != nil {
+				return err
+			}
+			break
 		}
-		fmt.Fprintln(h, filepath.Base(f), len(data))
-		_, _ = io.Copy(h, bytes.NewReader(data))
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return nil
 }
 
 func compileAll(compiler string, units []unit) error {
@@ -182,9 +195,6 @@ func compileAll(compiler string, units []unit) error {
 	slots := make(chan struct{}, runtime.NumCPU())
 	errs := make([]error, len(units))
 	for i, u := range units {
-		if touch(u.object) {
-			continue
-		}
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -196,8 +206,19 @@ func compileAll(compiler string, units []unit) error {
 	return errors.Join(errs...)
 }
 
-// compile runs g++ into a temporary name and renames.
+// compile makes a file unless it is there: g++ writes a temporary name, which is renamed.
 func compile(compiler, dir, output string, args []string) error {
+	if touch(output) {
+		return nil
+	}
+	unlock, err := lock(output + ".lock")
+	if err != nil {
+		return fmt.Errorf("lock the cache of the emulated device: %w", err)
+	}
+	defer unlock()
+	if touch(output) { // another process was faster
+		return nil
+	}
 	temporary := fmt.Sprintf("%s.%d", output, os.Getpid())
 	cmd := exec.Command(compiler, append(args, "-o", temporary)...)
 	cmd.Dir = dir
@@ -218,7 +239,7 @@ func touch(path string) bool {
 func prune(cache string) {
 	entries, _ := os.ReadDir(cache)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && e.Name() != "lock" && time.Since(info.ModTime()) > 7*24*time.Hour {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
 			_ = os.Remove(filepath.Join(cache, e.Name()))
 		}
 	}

@@ -40,6 +40,16 @@ func TestMemoryIsPoisoned(t *testing.T) {
 			}
 		}
 		d.free(p)
+		large := d.alloc(48<<20 + 5) // poisoned without being touched
+		for _, at := range []uint64{0, 4095, 16 << 20, 48<<20 - 1, 48<<20 + 4} {
+			var b byte
+			d.must("cuMemcpyDtoH_v2", address(&b), uintptr(large+at), 1)
+			if b != 0xff {
+				t.Fatalf("guard %s: byte %d of a large block is %#x, not 0xff", guard, at, b)
+			}
+		}
+		d.must("cuMemsetD8_v2", uintptr(large), 3, 48<<20+5)
+		d.free(large)
 		out := d.alloc(4 * 128)
 		d.launch(d.function("probe", "shared_poison"), shape{blocks: 2, threads: 32, shared: 128}, out)
 		for i, v := range download[uint32](d, out, 128) {

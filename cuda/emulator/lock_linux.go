@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// lock waits for other processes that build.
+// lock waits for another process that makes the same file.
 func lock(path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

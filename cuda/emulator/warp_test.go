@@ -183,3 +183,36 @@ func TestLowestErrorWins(t *testing.T) {
 		d.free(e)
 	}
 }
+
+func TestTileIsItsProducts(t *testing.T) {
+	d := open(t)
+	rng := rand.New(rand.NewPCG(7, 8))
+	in := make([]uint32, 32*14)
+	for i := range in {
+		in[i] = 0x3f803f80 ^ rng.Uint32()&0x80ff80ff
+	}
+	from, out := upload(d, in), d.alloc(4*32*48)
+	d.launch(d.function("probe", "tiles"), shape{blocks: 1, threads: 32}, from, out)
+	got := download[float32](d, out, 32*48)
+	for lane := range 32 {
+		for i := range 24 {
+			if tile, single := got[lane*48+i], got[lane*48+24+i]; tile != single || tile == float32(i+lane) {
+				t.Fatalf("lane %d, sum %d: %v in the tile, %v alone", lane, i, tile, single)
+			}
+		}
+	}
+	d.free(from)
+	d.free(out)
+}
+
+func TestWords(t *testing.T) {
+	d := open(t)
+	out := d.alloc(4 * 8)
+	d.launch(d.function("probe", "words"), shape{blocks: 1, threads: 1}, int32(0x03020110), int32(0x07060504), out)
+	for i, want := range []uint32{0x05010410, 0x04030201, 0x06050403, 0x088040c0, 5, 6, 5, 0x152022} {
+		if got := download[uint32](d, out, 8)[i]; got != want {
+			t.Errorf("word %d is %#x, not %#x", i, got, want)
+		}
+	}
+	d.free(out)
+}

@@ -103,7 +103,9 @@ func (l *Library) slice(h gonvml.Device, index int, whole *Reading) Reading {
 	s.Index, s.PCIBusID = index, whole.PCIBusID
 	s.UUID, _ = h.GetUUID()
 	s.Name, _ = h.GetName()
-	_ = memory(h, &s) // a slice that does not say stays unknown
+	if ret := memory(h, &s); ret != gonvml.SUCCESS {
+		s.Note = explain(ret)
+	}
 	l.processes(h, &s)
 	return s
 }

@@ -116,6 +116,21 @@ DEV int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 DEV int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
 DEV int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
 DEV int __ffs(int x) { return __builtin_ffs(x); }
+DEV unsigned __brev(unsigned x) {
+    unsigned r = 0;
+    for (int i = 0; i < 32; i++)
+        r |= (x >> i & 1) << (31 - i);
+    return r;
+}
+DEV unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+    unsigned long long both = (unsigned long long)y << 32 | x;
+    unsigned r = 0;
+    for (int i = 0; i < 4; i++)
+        r |= (unsigned)(both >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+    return r;
+}
+DEV unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return (unsigned)(((unsigned long long)high << 32 | low) >> (n & 31)); }
+DEV unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return (unsigned)(((unsigned long long)high << 32 | low) << (n & 31) >> 32); }
 DEV unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
 DEV unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)((unsigned __int128)a * b >> 64); }
 #define EMU_MIN_MAX(T)                              \
@@ -138,6 +153,9 @@ DEV float fast_exp2(float x) {
     float y = exp2f(x);
     return y < 1.17549435e-38f ? 0.0f : y;
 }
+DEV float __expf(float x) { return expf(x); }
+DEV float __logf(float x) { return logf(x); }
+DEV float __fdividef(float a, float b) { return a / b; }
 DEV float __fmul_rn(float a, float b) { return a * b; }
 DEV float __fadd_rn(float a, float b) { return a + b; }
 DEV float __fsub_rn(float a, float b) { return a - b; }

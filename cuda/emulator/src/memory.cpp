@@ -4,12 +4,13 @@
 #include <cstring>
 #include <map>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "driver.h"
 
 namespace emu {
 
-constexpr uint64_t RED = 256, PAGE = 4096;
+constexpr uint64_t RED = 256, PAGE = 4096, CHUNK = 16 << 20, LARGE = 2 * CHUNK;
 constexpr uint16_t RED_PATTERN = 0x7fd5; // a NaN in bf16, f16 and (twice) in float
 
 struct Allocation {
@@ -99,6 +100,27 @@ void check_red_zones(const char *after) {
         check(a.first, a.second);
 }
 
+// poison_lazily gives a large block 0xff without touching it: its pages are private copies of one file's, made when they are written.
+static void poison_lazily(char *p, uint64_t bytes) {
+    static int file = -1;
+    if (file < 0) {
+        file = memfd_create("lathe-emulator-poison", MFD_CLOEXEC);
+        std::string chunk(CHUNK, (char)0xff);
+        if (file >= 0 && write(file, chunk.data(), CHUNK) != (ssize_t)CHUNK) {
+            close(file);
+            file = -1;
+        }
+    }
+    char *first = (char *)(((uintptr_t)p + PAGE - 1) / PAGE * PAGE), *last = (char *)(((uintptr_t)p + bytes) / PAGE * PAGE);
+    memset(p, 0xff, (size_t)(first - p));
+    memset(last, 0xff, (size_t)(p + bytes - last));
+    for (char *at = first; at < last; at += CHUNK) {
+        size_t n = std::min<size_t>(CHUNK, (size_t)(last - at));
+        if (file < 0 || mmap(at, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
+            memset(at, 0xff, n);
+    }
+}
+
 // place lays out an allocation. With guard pages its end lies at the end of a page (up to 15 bytes before: vectors need 16), so that
 // the first byte behind it faults; otherwise it starts at a multiple of 256, as the driver's do.
 static CUdeviceptr place(Allocation *a) {
@@ -121,7 +143,10 @@ static CUdeviceptr place(Allocation *a) {
         a->base = p + PAGE - RED;
         fill_red(a->base, RED);
     }
-    memset((void *)at, 0xff, bytes);
+    if (bytes >= LARGE)
+        poison_lazily((char *)at, bytes);
+    else
+        memset((void *)at, 0xff, bytes);
     fill_red((void *)(at + bytes), a->slack);
     return at;
 }

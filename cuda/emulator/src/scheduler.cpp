@@ -38,9 +38,7 @@ static void **launch_arguments;
 static uint64_t random_state;
 
 // switch_stack saves where the caller is and goes on at another stack, where the same was saved. It is inline: the processor then
-// predicts the returns of the other fiber, which has come the same way. Needs -mno-red-zone, and
-// functions without vector registers (SWITCHES), which it leaves as they are.
-#define SWITCHES __attribute__((target("general-regs-only")))
+// predicts the returns of the other fiber, which has come the same way. Needs -mno-red-zone.
 SWITCHES static inline __attribute__((always_inline)) void switch_stack(void **save, void *to) {
     asm volatile("push %%rbp\n"
                  "lea 1f(%%rip), %%rax\n"
@@ -55,15 +53,18 @@ SWITCHES static inline __attribute__((always_inline)) void switch_stack(void **s
                  : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
 }
 
+// Functions that switch stacks, or are inlined into such, use no vector registers: a switch leaves those as they are.
+#define SWITCHES __attribute__((target("general-regs-only")))
+
 // random_below is xorshift64*.
-static unsigned random_below(unsigned n) {
+SWITCHES static unsigned random_below(unsigned n) {
     random_state ^= random_state >> 12;
     random_state ^= random_state << 25;
     random_state ^= random_state >> 27;
     return (unsigned)((random_state * 0x2545f4914f6cdd1dull >> 32) * n >> 32);
 }
 
-static void make_ready(Fiber *f) {
+SWITCHES static inline __attribute__((always_inline)) void make_ready(Fiber *f) {
     unsigned at = ready_next++ % (2 * MAX_THREADS);
     ready[at] = f;
     if (shuffle_seed)
@@ -142,9 +143,8 @@ void die(const char *format, ...) {
 static void start_threads();
 
 // start_rather decides where both a started and a new thread could go on: the started one, or by lot when the order is shuffled.
-static bool start_rather() {
-    bool some_ready = ready_first != ready_next, some_new = next_thread < threads;
-    return some_new && (!some_ready || (shuffle_seed && random_below(2)));
+SWITCHES static inline __attribute__((always_inline)) bool start_rather() {
+    return next_thread < threads && (ready_first == ready_next || (shuffle_seed && random_below(2)));
 }
 
 // next_stack is where to go on when the current thread cannot: at a thread that is ready, or on a fresh stack with a new one.
@@ -277,7 +277,7 @@ static unsigned char *dynamic_memory() {
 
 static void prepare_threads(Dim3 block) {
     threads = block.x * block.y * block.z;
-    for (unsigned i = 0; i < MAX_THREADS; i++) {
+    for (unsigned i = 0; i < threads; i++) {
         Fiber &f = fibers[i];
         f.number = i;
         f.lane = i % 32;

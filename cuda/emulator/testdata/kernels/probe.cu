@@ -156,3 +156,46 @@ KERNEL(products, int n, float *out) {
         mma_16816<bf16_t>(c, a, b);
     out[blockIdx.x * blockDim.x + threadIdx.x] = c[0] + c[1] + c[2] + c[3];
 }
+
+// out[32, 2, 3, 4] = the sums of a tile of 2·3 products, and of the same products one by one
+KERNEL(tiles, const unsigned *in, float *out) {
+    int lane = threadIdx.x;
+    unsigned a[2][4], b[3][2];
+    float tile[2][3][4], single[2][3][4];
+    for (int i = 0; i < 8; i++)
+        a[i / 4][i % 4] = in[lane * 14 + i];
+    for (int i = 0; i < 6; i++)
+        b[i / 2][i % 2] = in[lane * 14 + 8 + i];
+    for (int i = 0; i < 24; i++)
+        tile[i / 12][i / 4 % 3][i % 4] = single[i / 12][i / 4 % 3][i % 4] = i + lane;
+    mma_tile<bf16_t>(tile, a, b);
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 3; j++)
+            mma_16816<bf16_t>(single[i][j], a[i], b[j]);
+    for (int i = 0; i < 24; i++) {
+        out[lane * 48 + i] = tile[i / 12][i / 4 % 3][i % 4];
+        out[lane * 48 + 24 + i] = single[i / 12][i / 4 % 3][i % 4];
+    }
+}
+
+// out[8]: words turned about
+KERNEL(words, unsigned x, unsigned y, unsigned *out) {
+    out[0] = __byte_perm(x, y, 0x5140);
+    out[1] = __funnelshift_r(x, y, 8);
+    out[2] = __funnelshift_l(x, y, 8);
+    out[3] = __brev(x);
+    out[4] = (unsigned)__popc(x);
+    out[5] = (unsigned)__clz((int)x);
+    out[6] = (unsigned)__ffs((int)x);
+    out[7] = __umulhi(x, y);
+}
+
+KERNEL(tile_products, int n, float *out) {
+    float c[2][4][4] = {}, sum = 0;
+    unsigned a[2][4] = {{threadIdx.x, 1, 2, 3}, {threadIdx.x, 3, 4, 5}}, b[4][2] = {{4, threadIdx.x}, {5, 6}, {7, 8}, {9, 10}};
+    for (int i = 0; i < n; i++)
+        mma_tile<bf16_t>(c, a, b);
+    for (int i = 0; i < 32; i++)
+        sum += c[i / 16][i / 4 % 4][i % 4];
+    out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
+}
