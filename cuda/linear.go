@@ -70,9 +70,7 @@ func (d *Device) LinearBackwardWeight(a compute.LinearBackwardWeight) {
 			c.multiply(p)
 		}
 	}
-	if bias != 0 && a.N > 0 && a.Out > 0 {
-		c.launch("operands.column_sums", rows(ceil(a.Out, 32), 1024), driver.P(bias), driver.P(dy), driver.I64(int64(a.N)), driver.I32(int32(a.Out)))
-	}
+	c.columnSums(columnSums{biases: bias, dy: dy, n: a.N, c: a.Out})
 }
 
 // gemvRows is the most rows that Linear multiplies straight from the weight as it is stored: above, tensor cores are faster.
@@ -93,7 +91,7 @@ func (c *checked) gemv(p *product) {
 	args := append([]driver.Arg{driver.P(p.c), driver.P(p.a.p), driver.P(p.b.p)}, p.b.quant.args()...)
 	args = append(args, driver.I32(int32(p.m)), driver.I32(int32(p.n)), driver.I32(int32(p.k)), driver.P(p.bias), driver.P(p.u.p), driver.P(p.v.p),
 		driver.F32(p.ext), driver.I32(int32(p.r)), flag(p.accumulate), driver.I32(int32(split)), flag(p.b.aligned(each)))
-	grid := driver.Launch{Grid: [3]int{ceil(p.n, 8/split*4), ceil(p.m, tokens), 1}, Block: [3]int{256, 1, 1}}
+	grid := driver.Launch{Grid: [3]int{blocks(p.n, 8/split*4), blocks(p.m, tokens), 1}, Block: [3]int{256, 1, 1}}
 	c.launch("gemv.gemv_"+name+"_"+string(rune('0'+tokens)), grid, args...)
 }
 
@@ -104,7 +102,7 @@ func gemvSplit(out, in, tokens, step int) int {
 		chunk = 8192 / tokens
 	}
 	split := 1
-	for split < 8 && ceil(out, 8/split*4) < 2*modelSMs && 2*split*step <= max(step, min(chunk, in)) {
+	for split < 8 && blocks(out, 8/split*4) < 2*modelSMs && 2*split*step <= max(step, min(chunk, in)) {
 		split *= 2
 	}
 	return split

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"lathe/compute"
+	"lathe/compute/check"
 	"lathe/cuda/driver"
 )
 
@@ -25,16 +26,15 @@ const (
 	kindQuant4
 )
 
-// quant4 are the scales of a 4-bit operand, as kernels take them (QUANT4_ARGS).
+// quant4 is how a 4-bit operand is read: its scales, the logarithm of their block, and the code book.
 type quant4 struct {
-	absmax, codes, nested, table, offset driver.Ptr
-	shift, book                          int32
+	check.Quant4[driver.Ptr]
+	shift, book int32
 }
 
+// args are QUANT4_ARGS of operand.h.
 func (q quant4) args() []driver.Arg {
-	return []driver.Arg{
-		driver.P(q.absmax), driver.P(q.codes), driver.P(q.nested), driver.P(q.table), driver.P(q.offset), driver.I32(q.shift), driver.I32(q.book),
-	}
+	return append(scaleArgs(q.Quant4), driver.I32(q.shift), driver.I32(q.book))
 }
 
 // aligned says whether n elements of a row can be read in one access of at most 16 bytes, wherever a multiple of n begins.
@@ -75,8 +75,7 @@ func (c *checked) weight(w compute.Weight) operand {
 	if !c.OK {
 		return o
 	}
-	o.p = q.Data
-	o.quant = quant4{absmax: q.Absmax, codes: q.Codes, nested: q.Nested, table: q.Map, offset: q.Offset, book: int32(w.Quant.Type)}
+	o.p, o.quant = q.Data, quant4{Quant4: q, book: int32(w.Quant.Type)}
 	for 1<<o.quant.shift < w.Quant.Block {
 		o.quant.shift++
 	}
@@ -156,11 +155,4 @@ func (c *checked) addParts(p *product, parts driver.Ptr, count int) {
 // threads is the grid of a kernel with one thread for each of n pieces of work.
 func threads(n int64) driver.Launch {
 	return driver.Launch{Grid: [3]int{int((n + blockThreads - 1) / blockThreads), 1, 1}, Block: [3]int{blockThreads, 1, 1}}
-}
-
-func bit(condition bool, b int32) int32 {
-	if condition {
-		return b
-	}
-	return 0
 }

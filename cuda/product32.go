@@ -34,7 +34,12 @@ func (c *checked) multiply32(p *product) {
 	if p.regular() {
 		name = "gemm32.gemm_f32_"
 	}
-	vec := bit(p.a.aligned(4), 1) | bit(p.b.aligned(4), 2) | bit(p.u.aligned(4), 4) | bit(p.v.aligned(4), 8)
+	vec := int32(0)
+	for i, o := range []operand{p.a, p.b, p.u, p.v} {
+		if o.aligned(4) {
+			vec |= 1 << i
+		}
+	}
 	args := append(p.result(parts), driver.P(p.a.p), driver.I64(int64(p.a.ld)), driver.P(p.b.p), driver.I64(int64(p.b.ld)),
 		driver.I32(int32(p.b.kind)), driver.I32(int32(p.k)))
 	args = append(args, p.b.quant.args()...)

@@ -66,13 +66,13 @@ func (e engine) choose(f form, m, n, k, r int) shape {
 		if t.m < min(t.n, 64) && f != formTN {
 			continue
 		}
-		blocks, steps := ceil(m, t.m)*ceil(n, t.n), max(1, ceil(k, t.depth)+ceil(r, t.depth))
-		for parts := 1; parts <= maxParts && (parts == 1 || steps/parts*t.depth >= leastDepth && blocks*(parts-1) <= 4*modelSMs); parts++ {
-			s := shape{tile: t, steps: ceil(steps, parts), parts: parts}
-			if ceil(steps, s.steps) != parts {
+		count, steps := blocks(m, t.m)*blocks(n, t.n), max(1, blocks(k, t.depth)+blocks(r, t.depth))
+		for parts := 1; parts <= maxParts && (parts == 1 || steps/parts*t.depth >= leastDepth && count*(parts-1) <= 4*modelSMs); parts++ {
+			s := shape{tile: t, steps: blocks(steps, parts), parts: parts}
+			if blocks(steps, s.steps) != parts {
 				continue
 			}
-			if clocks := e.clocks(s, m, n, blocks); best.parts == 0 || clocks < least {
+			if clocks := e.clocks(s, m, n, count); best.parts == 0 || clocks < least {
 				best, least = s, clocks
 			}
 		}
@@ -81,8 +81,8 @@ func (e engine) choose(f form, m, n, k, r int) shape {
 }
 
 // clocks is how long the model GPU takes.
-func (e engine) clocks(s shape, m, n, blocks int) float64 {
-	waves := float64(ceil(blocks*s.parts, modelSMs))
+func (e engine) clocks(s shape, m, n, tiles int) float64 {
+	waves := float64(blocks(tiles*s.parts, modelSMs))
 	clocks := waves * (float64(s.tile.m*s.tile.n*s.steps*s.tile.depth)/(e.rate*s.tile.speed) + blockClocks)
 	if s.parts > 1 {
 		clocks += launchClocks + float64(s.parts)*8*float64(m)*float64(n)*byteClocks/modelSMs
@@ -99,7 +99,7 @@ const (
 // launch is the grid for a product of [m,n].
 func (s shape) launch(m, n int) driver.Launch {
 	return driver.Launch{
-		Grid:  [3]int{ceil(m, s.tile.m) * ceil(n, s.tile.n), s.parts, 1},
+		Grid:  [3]int{blocks(m, s.tile.m) * blocks(n, s.tile.n), s.parts, 1},
 		Block: [3]int{s.tile.threads, 1, 1}, Shared: s.tile.shared,
 	}
 }
@@ -111,5 +111,3 @@ func (s shape) partBytes(m, n int) int64 {
 	}
 	return int64(s.parts) * int64(m) * int64(n) * 4
 }
-
-func ceil(n, by int) int { return (n + by - 1) / by }

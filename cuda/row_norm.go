@@ -22,5 +22,5 @@ func (d *Device) RowNorm(a compute.RowNorm) {
 	const blockRows = 8 // row_norm.cu's NORM_ROWS
 	args := append([]driver.Arg{driver.P(y), driver.P(w.p), driver.I32(int32(w.kind))}, w.quant.args()...)
 	args = append(args, driver.I32(int32(out)), driver.I32(int32(in)), driver.P(u), driver.P(v), driver.I32(int32(low.R)), driver.F32(low.Scale))
-	c.launch("row_norm.row_norm", rows(ceil(out, blockRows), blockThreads), args...)
+	c.launch("row_norm.row_norm", rows(blocks(out, blockRows), blockThreads), args...)
 }

@@ -75,7 +75,6 @@ type rule struct{}
 // Workspace is compute.WorkspaceRule's Workspace.
 func (rule) Workspace(operation any) compute.Workspace {
 	switch a := operation.(type) {
-<<<<<<< HEAD
 	case compute.Weight:
 		return compute.Workspace{Simple: quantizeBytes(a)}
 	case compute.LinearCrossEntropy:
@@ -96,7 +95,6 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return attentionWorkspace(a.AttentionShape, false)
 	case compute.AttentionBackward:
 		return attentionWorkspace(a.AttentionShape, true)
-=======
 	case compute.Linear:
 		if a.N > gemvRows {
 			return compute.Workspace{Simple: linear(a).bytes()}
@@ -104,8 +102,11 @@ func (rule) Workspace(operation any) compute.Workspace {
 	case compute.LinearBackwardInput:
 		return compute.Workspace{Simple: linearBackwardInput(a).bytes()}
 	case compute.LinearBackwardWeight:
-		return compute.Workspace{Simple: linearBackwardWeight(a).bytes()}
->>>>>>> 031de60 (cuda: products of every weight on tensor cores and in float32, products with few rows straight from 4-bit codes, lengths of rows)
+		w := columnWorkspace(a.N, a.Out, a.DBias != nil)
+		if a.DW != nil {
+			w = w.Max(compute.Workspace{Simple: linearBackwardWeight(a).bytes()})
+		}
+		return w
 	}
 	return compute.Workspace{}
 }

@@ -61,7 +61,7 @@ template <class T, int BM, int BN, int WM, int WN, int STAGES, bool A_ACROSS, bo
     enum { STAGE = A::BYTES + B::BYTES, SHARED = STAGES * STAGE };
 
     struct Fragments {
-        unsigned a[MI][4], b[NI / 2][4];
+        unsigned a[MI][4], b[NI][2];
     };
 
     DEV void copy_stage(unsigned char *ring, int step, const Piece16<T> &main, const Piece16<T> &low, const Result &r, int row0, int col0) {
@@ -76,16 +76,11 @@ template <class T, int BM, int BN, int WM, int WN, int STAGES, bool A_ACROSS, bo
     DEV void read(Fragments &f, const unsigned char *tile, int row, int col, int k) {
         for (int i = 0; i < MI; i++)
             A::template read<true>(f.a[i], tile, row + i * 16, k);
-        for (int j = 0; j < NI / 2; j++)
-            B::template read<false>(f.b[j], tile + A::BYTES, col + j * 16, k);
-    }
-
-    DEV void multiply(float (&sum)[MI][NI][4], const Fragments &f) {
-        for (int i = 0; i < MI; i++)
-            for (int j = 0; j < NI; j++) {
-                unsigned b[2] = {f.b[j / 2][j % 2 * 2], f.b[j / 2][j % 2 * 2 + 1]};
-                mma_16816<T>(sum[i][j], f.a[i], b);
-            }
+        for (int j = 0; j < NI; j += 2) {
+            unsigned r[4];
+            B::template read<false>(r, tile + A::BYTES, col + j * 8, k);
+            f.b[j][0] = r[0], f.b[j][1] = r[1], f.b[j + 1][0] = r[2], f.b[j + 1][1] = r[3];
+        }
     }
 
     // run computes the steps of part blockIdx.y: steps_each steps of DEPTH16 of main and then of low.
@@ -115,12 +110,12 @@ template <class T, int BM, int BN, int WM, int WN, int STAGES, bool A_ACROSS, bo
             if (step + STAGES - 1 < last)
                 copy_stage(ring, step + STAGES - 1, main, low, r, row0, col0);
             cp_async_commit();
-            multiply(sum, f[0]);
+            mma_tile<T>(sum, f[0].a, f[0].b);
             cp_async_wait<STAGES - 2>();
             __syncthreads();
             if (step + 1 < last)
                 read(f[0], ring + (step + 1) % STAGES * STAGE, row, col, 0);
-            multiply(sum, f[1]);
+            mma_tile<T>(sum, f[1].a, f[1].b);
         }
         write(ring, sum, r, row0 + row, col0 + col);
     }

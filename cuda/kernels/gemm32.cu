@@ -140,10 +140,10 @@ template <bool ANY, int BM, int BN, int DEPTH, int TM, int TN, bool A_ACROSS, bo
         __shared__ __align__(16) float tile[2][G::SIZE];                                                                                        \
         __shared__ float book[16];                                                                                                              \
         if (ANY && kind == KIND_QUANT4) {                                                                                                       \
-            quant4_book(book, type);                                                                                                            \
+            load_code_book(book, type);                                                                                                            \
             __syncthreads();                                                                                                                    \
         }                                                                                                                                       \
-        Quant4 quant{book, absmax, codes, nested, map, offset, shift};                                                                          \
+        Quant4 quant = QUANT4(book);                                                                          \
         Piece32 main{{a, lda, KIND_F32, vec & 1, {}}, {b, ldb, ANY ? kind : KIND_F32, vec & 2, quant}, k, 1.0f};                                \
         Piece32 low{{u, ldu, KIND_F32, vec & 4, {}}, {v, ldv, KIND_F32, vec & 8, {}}, rank, ext};                                               \
         G::run(tile, main, low, RESULT, steps_each);                                                                                            \

@@ -44,7 +44,7 @@ template <> struct Raw<KIND_QUANT4> {
         for (int i = 0; i < 4; i++)
             f[i] = w.quant.book[codes >> (4 * (i ^ 1)) & 15];
     }
-    DEV float scale(const Operand &w, long long at) { return quant4_scale(w.quant, at >> w.quant.shift); }
+    DEV float scale(const Operand &w, long long at) { return quant4_scale(w.quant, at); }
 };
 
 struct GemvArgs {
@@ -174,8 +174,8 @@ template <int KIND, int TOKENS> struct Gemv {
         __shared__ __align__(16) float xs[TOKENS][G::PITCH];                                                                              \
         __shared__ float part[GEMV_WARPS][GEMV_ROWS][TOKENS], book[16];                                                                   \
         if (KIND == KIND_QUANT4)                                                                                                          \
-            quant4_book(book, type); /* the barrier is the first chunk's */                                                               \
-        Quant4 quant{book, absmax, codes, nested, map, offset, shift};                                                                     \
+            load_code_book(book, type); /* the barrier is the first chunk's */                                                               \
+        Quant4 quant = QUANT4(book);                                                                     \
         GemvArgs a{y, x, Operand{w, in, KIND, vec, quant}, n, out, in, bias, u, v, ext, rank, accumulate, split};               \
         G::run(xs, part, a);                                                                                                              \
     }

@@ -5,6 +5,19 @@
 // The types of an operand: compute.DType's numbers of floats, and 4 bits.
 enum { KIND_F32 = 0, KIND_BF16 = 1, KIND_F16 = 2, KIND_QUANT4 = 3 };
 
+// Quant4 is what a 4-bit matrix is read with; element e belongs to block e >> shift.
+struct Quant4 {
+    const float *book; // in shared memory, each entry in a bank of its own: lanes with different codes do not wait for each other
+    Scales scales;
+    int shift;
+};
+
+// QUANT4_ARGS are a 4-bit matrix's arguments of a kernel, and QUANT4 what they make.
+#define QUANT4_ARGS const float *absmax, const unsigned char *codes, const float *nested, const float *map, const float *offset, int shift, int type
+#define QUANT4(book) Quant4{book, {absmax, codes, nested, map, offset}, shift}
+
+DEV float quant4_scale(const Quant4 &q, long long element) { return scale_of(q.scales, element >> q.shift); }
+
 // Operand is a row-major matrix; vec says that the address and the length of its rows allow reads of four (or eight) elements at once.
 struct Operand {
     const void *data;
@@ -23,7 +36,7 @@ DEV float operand_element(const Operand &o, long long at) {
         return to_float(((const f16_t *)o.data)[at]);
     }
     unsigned pair = ((const unsigned char *)o.data)[at >> 1];
-    return __fmul_rn(o.quant.book[at & 1 ? pair & 15 : pair >> 4], quant4_scale(o.quant, at >> o.quant.shift));
+    return __fmul_rn(o.quant.book[at & 1 ? pair & 15 : pair >> 4], quant4_scale(o.quant, at));
 }
 
 template <class T> DEV void unpack_into(float *v, unsigned u) {
@@ -41,7 +54,7 @@ template <int N> DEV void operand_vector(float (&v)[N], const Operand &o, long l
     } else if (o.kind == KIND_QUANT4) {
         const unsigned char *p = (const unsigned char *)o.data + (at >> 1);
         unsigned codes = N == 8 ? *(const unsigned *)p : *(const unsigned short *)p;
-        float scale = quant4_scale(o.quant, at >> o.quant.shift);
+        float scale = quant4_scale(o.quant, at);
         for (int i = 0; i < N; i++)
             v[i] = __fmul_rn(o.quant.book[codes >> (4 * (i ^ 1)) & 15], scale);
     } else {

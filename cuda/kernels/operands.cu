@@ -1,4 +1,4 @@
-// What stands before and after a product: operands made 16 bits wide, parts of sums added up, sums of columns.
+// What stands before and after a product: operands made 16 bits wide, parts of sums added up.
 #include "operand.h"
 #include "product.h"
 
@@ -26,10 +26,10 @@ template <class T> DEV void pack(T *dst, long long ld, const Operand &src, long 
            int width, float scale) {                                                                                                   \
         __shared__ float book[16];                                                                                                     \
         if (kind == KIND_QUANT4) {                                                                                                     \
-            quant4_book(book, type);                                                                                                   \
+            load_code_book(book, type);                                                                                                   \
             __syncthreads();                                                                                                           \
         }                                                                                                                              \
-        Quant4 quant{book, absmax, codes, nested, map, offset, shift};                                                                  \
+        Quant4 quant = QUANT4(book);                                                                  \
         pack<T>(dst, ld, Operand{src, ld_src, kind, vec, quant}, rows, columns, width, scale);                                          \
     }
 PACK(pack_bf16, bf16_t)
@@ -58,29 +58,4 @@ KERNEL(add_parts, RESULT_ARGS, int count) {
     }
     r.parts = nullptr;
     result_write<4>(r, 0, row, col, sum);
-}
-
-// sums[n] += Σ over rows of x[rows,n]. A block has 32 columns; each of its 32 warps adds every 32nd row, then the warps' sums are added in
-// their order.
-KERNEL_BOUNDS(column_sums, 1024, 1, float *sums, const float *x, long long rows, int n) {
-    __shared__ float part[32][33];
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, col = blockIdx.x * 32 + lane;
-    float sum[4] = {};
-    if (col < n) {
-        const float *p = x + col;
-        long long row = warp;
-        for (; row + 96 < rows; row += 128)
-            for (int i = 0; i < 4; i++)
-                sum[i] = __fadd_rn(sum[i], p[(row + 32 * i) * n]);
-        for (int i = 0; row < rows; row += 32, i++)
-            sum[i] = __fadd_rn(sum[i], p[row * n]);
-    }
-    part[warp][lane] = __fadd_rn(__fadd_rn(sum[0], sum[1]), __fadd_rn(sum[2], sum[3]));
-    __syncthreads();
-    if (warp == 0 && col < n) {
-        float all = 0;
-        for (int i = 0; i < 32; i++)
-            all = __fadd_rn(all, part[i][lane]);
-        sums[col] = __fadd_rn(sums[col], all);
-    }
 }

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 // 4-bit weights as bitsandbytes keeps them: codes of two elements in a byte, the even one in the high nibble, and a scale for every
 // block of elements of the row-major matrix, plain or itself in 8 bits.
 #pragma once
@@ -35,43 +34,4 @@ DEV float scale_of(const Scales &s, long long block) {
 DEV void load_code_book(float *book, int type) {
     if (threadIdx.x < 16)
         book[threadIdx.x] = type == CODE_FP4 ? FP4_CODE[threadIdx.x] : NF4_CODE[threadIdx.x];
-=======
-// 4-bit weights as bitsandbytes keeps them (Dettmers et al. 2023): two codes a byte, the even element in the high nibble; element e of the
-// flattened matrix belongs to block e >> shift, whose scale is absmax[block], or map[codes[block]]·nested[block/256] + offset.
-#pragma once
-#include "device.h"
-
-// The code books by compute.QuantType: NF4, FP4.
-CONSTANT float quant4_books[2][16] = {
-    {-1.0f, -.6961928009986877f, -.5250730514526367f, -.39491748809814453f, -.28444138169288635f, -.18477343022823334f, -.09105003625154495f, 0.0f,
-     .07958029955625534f, .16093020141124725f, .24611230194568634f, .33791524171829224f, .44070982933044434f, .5626170039176941f, .7229568362236023f, 1.0f},
-    {0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12,
-     0.0f, -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12},
-};
-
-// Quant4 is where a 4-bit matrix's scales lie; book is a table of 16 in shared memory, each entry in a bank of its own, so that lanes with
-// different codes never wait for each other.
-struct Quant4 {
-    const float *book;
-    const float *absmax; // or null: the other four
-    const unsigned char *codes;
-    const float *nested, *map, *offset;
-    int shift;
-};
-
-// QUANT4 are a 4-bit matrix's arguments of a kernel; type is compute.QuantType.
-#define QUANT4_ARGS const float *absmax, const unsigned char *codes, const float *nested, const float *map, const float *offset, int shift, int type
-
-// quant4_book copies a code book to shared memory; the caller synchronises.
-DEV void quant4_book(float *book, int type) {
-    if (threadIdx.x < 16)
-        book[threadIdx.x] = quant4_books[type][threadIdx.x];
-}
-
-// quant4_scale is the scale of a block, rounded after the product and after the sum as torch does.
-DEV float quant4_scale(const Quant4 &q, long long block) {
-    if (q.absmax)
-        return q.absmax[block];
-    return __fadd_rn(__fmul_rn(q.map[q.codes[block]], q.nested[block >> 8]), *q.offset);
->>>>>>> 031de60 (cuda: products of every weight on tensor cores and in float32, products with few rows straight from 4-bit codes, lengths of rows)
 }

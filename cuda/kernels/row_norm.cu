@@ -39,9 +39,9 @@ KERNEL_BOUNDS(row_norm, NORM_THREADS, 2, float *y, const void *w, int kind, QUAN
     __shared__ float book[16], vs[NORM_RANK][NORM_ROWS];
     __shared__ double part[32];
     int row0 = blockIdx.x * NORM_ROWS;
-    RowNorm a{Operand{w, in, kind, 0, Quant4{book, absmax, codes, nested, map, offset, shift}}, u, v, out, in, rank, scale};
+    RowNorm a{Operand{w, in, kind, 0, QUANT4(book)}, u, v, out, in, rank, scale};
     if (kind == KIND_QUANT4)
-        quant4_book(book, type);
+        load_code_book(book, type);
     for (int at = threadIdx.x; at < min(rank, (int)NORM_RANK) * NORM_ROWS; at += NORM_THREADS) {
         int k = at / NORM_ROWS, i = at % NORM_ROWS;
         vs[k][i] = row0 + i < out ? v[(long long)(row0 + i) * rank + k] : 0.0f;
