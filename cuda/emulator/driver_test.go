@@ -3,6 +3,7 @@
 package emulator
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -28,8 +29,11 @@ type device struct {
 func open(t testing.TB, settings ...string) *device {
 	t.Helper()
 	path, err := Build("testdata/kernels")
-	if err != nil {
+	if errors.Is(err, ErrNoCompiler) {
 		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	library, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
