@@ -192,6 +192,7 @@ func (d *device) launchOn(stream, f uintptr, s shape, args ...any) {
 	defer pin.Unpin()
 	pin.Pin(&values[0])
 	d.must("cuLaunchKernel", f, uintptr(s.blocks), 1, 1, uintptr(s.threads), 1, 1, uintptr(s.shared), stream, address(&pointers[0]), 0)
+	clear(values) // what was launched or captured has its own copy
 }
 
 // readFloat reads memory of the host that the driver gave out.

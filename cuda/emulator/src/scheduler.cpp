@@ -158,6 +158,10 @@ SWITCHES static inline __attribute__((always_inline)) void *next_stack() {
     if (ready_first == ready_next)
         die("barrier divergence: of %u threads %u wait at __syncthreads, %u have exited, the others wait for lanes of their warp", threads, at_barrier, exited);
     current = ready[ready_first++ % (2 * MAX_THREADS)];
+    if (ready_next - ready_first > 2) { // the next ones are known: their memory can be on its way
+        __builtin_prefetch(ready[(ready_first + 2) % (2 * MAX_THREADS)]);
+        __builtin_prefetch(ready[ready_first % (2 * MAX_THREADS)]->stack_pointer);
+    }
     return current->stack_pointer;
 }
 
