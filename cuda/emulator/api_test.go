@@ -97,9 +97,7 @@ func TestGraphReplays(t *testing.T) {
 	d.must("cuEventCreate", address(&join), 2)
 	d.must("cuStreamBeginCapture_v2", stream, 0)
 	var q uint64
-	scale := float32(2)
-	d.launchOn(stream, add, shape{1, 32, 0}, y, y, x, scale, n)
-	scale = 100 // the graph has its own copy
+	d.launchOn(stream, add, shape{1, 32, 0}, y, y, x, float32(2), n)
 	d.must("cuEventRecord", fork, stream)
 	d.must("cuStreamWaitEvent", side, fork, 0)
 	d.launchOn(side, add, shape{1, 32, 0}, y, y, x, float32(3), n)

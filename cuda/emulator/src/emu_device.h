@@ -153,8 +153,8 @@ DEV float fast_exp2(float x) {
     float y = exp2f(x);
     return y < 1.17549435e-38f ? 0.0f : y;
 }
-DEV float __expf(float x) { return expf(x); }
-DEV float __logf(float x) { return logf(x); }
+#define __expf(x) expf(x) // glibc declares functions of these names, which it does not have
+#define __logf(x) logf(x)
 DEV float __fdividef(float a, float b) { return a / b; }
 DEV float __fmul_rn(float a, float b) { return a * b; }
 DEV float __fadd_rn(float a, float b) { return a + b; }

@@ -37,6 +37,9 @@ static void *scheduler_stack;
 static void **launch_arguments;
 static uint64_t random_state;
 
+// Functions that switch stacks, or are inlined into such, use no vector registers: a switch leaves those as they are.
+#define SWITCHES __attribute__((target("general-regs-only")))
+
 // switch_stack saves where the caller is and goes on at another stack, where the same was saved. It is inline: the processor then
 // predicts the returns of the other fiber, which has come the same way. Needs -mno-red-zone.
 SWITCHES static inline __attribute__((always_inline)) void switch_stack(void **save, void *to) {
@@ -52,9 +55,6 @@ SWITCHES static inline __attribute__((always_inline)) void switch_stack(void **s
                  :
                  : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
 }
-
-// Functions that switch stacks, or are inlined into such, use no vector registers: a switch leaves those as they are.
-#define SWITCHES __attribute__((target("general-regs-only")))
 
 // random_below is xorshift64*.
 SWITCHES static unsigned random_below(unsigned n) {
@@ -158,6 +158,10 @@ SWITCHES static inline __attribute__((always_inline)) void *next_stack() {
     if (ready_first == ready_next)
         die("barrier divergence: of %u threads %u wait at __syncthreads, %u have exited, the others wait for lanes of their warp", threads, at_barrier, exited);
     current = ready[ready_first++ % (2 * MAX_THREADS)];
+    if (ready_next - ready_first > 2) { // the next ones are known: their memory can be on its way
+        __builtin_prefetch(ready[(ready_first + 2) % (2 * MAX_THREADS)]);
+        __builtin_prefetch(ready[ready_first % (2 * MAX_THREADS)]->stack_pointer);
+    }
     return current->stack_pointer;
 }
 
