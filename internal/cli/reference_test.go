@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -266,18 +266,28 @@ func TestTrainMatchesPEFT(t *testing.T) {
 	for _, path := range paths {
 		folder := filepath.Dir(path)
 		t.Run(filepath.Base(filepath.Dir(folder))+"/"+filepath.Base(folder), func(t *testing.T) {
-			compareLosses(t, trainReference(t, folder), filepath.Join(folder, "losses.json"))
+			if strings.HasSuffix(folder, "prefix-projection") {
+				t.Skip("compared by trainer's TestPrefixProjectionAgainstPEFT: PEFT's files lack the projection that the run starts from")
+			}
+			compareLosses(t, trainReference(t, folder, nil), filepath.Join(folder, "losses.json"))
 		})
 	}
 }
 
-// trainReference runs a reference run by its own run.yaml and gives its steps.
-func trainReference(t *testing.T, folder string, args ...string) []object {
+// trainReference runs a reference run by its own run.yaml, with changes to paths, and gives its steps.
+func trainReference(t *testing.T, folder string, changes config, args ...string) []object {
 	t.Helper()
 	dir := t.TempDir()
 	text := string(read(t, folder, "run.yaml"))
-	for key, base := range map[string]string{"model_name_or_path: ": folder, "train_file: ": folder, "adapter_name_or_path: ": folder, "output_dir: ": dir} {
-		text = strings.Replace(text, key, key+base+string(os.PathSeparator), 1)
+	for key, base := range map[string]string{"model_name_or_path": folder, "train_file": folder, "adapter_name_or_path": folder, "output_dir": dir} {
+		line := regexp.MustCompile("(?m)^" + key + ": (.*)$")
+		path := line.ReplaceAllString(line.FindString(text), "$1")
+		if other, ok := changes[key]; ok {
+			path = other.(string)
+		} else {
+			path = filepath.Join(base, path)
+		}
+		text = line.ReplaceAllLiteralString(text, key+": "+path)
 	}
 	return events(train(t, dir, write(t, dir, "run.yaml", text), args...), "step")
 }
