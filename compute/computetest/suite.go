@@ -45,6 +45,20 @@ func Float32() Tolerances {
 	}
 }
 
+// GPU are the tolerances of a real GPU's float32 arithmetic, where Float32 holds for IEEE's with a C library's functions. Products,
+// sums, quotients and square roots are IEEE's there too; the functions err by the bounds of the CUDA C++ Programming Guide's appendix
+// on mathematical functions, in ulp of 1.2e-7: expf 1, logf 1, tanhf 2, erff 2, rsqrtf 2, ex2.approx 2.
+func GPU() Tolerances {
+	t := Float32()
+	t.Elementwise = 1.2e-6 // Float32's bound is for functions of 3 ulp; a SiLU's or GELU's backward has two of them, of 2 ulp each
+	t.Reduction = 3.5e-6   // rsqrtf's 2 ulp more
+	t.Attention = 1.3e-5   // exp2 of a score times log2(e), rounded: half an ulp of up to 20, 1.2e-6, beside its own 2 ulp, forward and backward
+	t.LogProb = 9e-6       // expf and logf an ulp each, of a sum and of a log near 8
+	// Product stays: fused products are rounded once. Narrow stays: a tensor core cuts the 16 products of a step off at 2⁻²³ of the
+	// largest, where the emulation rounds, and both lie three digits below the operands' own 2⁻⁹.
+	return t
+}
+
 // Run runs the whole suite; open returns a fresh device, which the suite closes.
 func Run(t *testing.T, open func(t *testing.T) compute.Device, tol Tolerances) {
 	t.Helper()

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"lathe/compute"
+	"lathe/compute/cpu"
+	"lathe/trainer"
+)
+
+// Tolerances of the reference runs. In float32 those of the project's tests: the noise between torch's own kernels is up to 7e-7 in
+// losses and norms, a mistake as small as another variant of GELU 5e-4. In bfloat16 each operand of a product is rounded to 2⁻⁹:
+// the losses of these models then wander by up to 1.5% in twenty steps at their high rates (measured on the emulated device), and a
+// wrong scale or a lost adapter by tens of percent.
+const (
+	lossTolerance = 2e-4
+	normTolerance = 2e-3
+	bf16Tolerance = 5e-2
+)
+
+// referenceRun is a folder testdata/ref/MODEL/train-NAME.
+type referenceRun struct{ folder, name string }
+
+// curve is what a run measured.
+type curve struct{ loss, norm []float64 }
+
+// losses trains the reference runs on the device, in float32 and in bfloat16, and on the CPU device.
+func losses(c *check) error {
+	runs, err := c.referenceRuns()
+	if err != nil {
+		return err
+	}
+	dev, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	host, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	steps := 20
+	if c.Quick {
+		steps = 2
+	}
+	t := c.table(fmt.Sprintf("Largest relative difference in %d steps", steps), "run", "loss", "norm", "loss, CPU", "loss, bfloat16")
+	t.Note = fmt.Sprintf("Columns: float32 losses and gradient norms against transformers' and PEFT's (at most %.0e and %.0e), float32 losses against the CPU device's (%.0e), bfloat16 losses against PEFT's in float32 (%.0e).", lossTolerance, normTolerance, lossTolerance, bf16Tolerance)
+	for i, run := range runs {
+		if !c.left(time.Second) {
+			c.fail("no time was left for %d of %d runs", len(runs)-i, len(runs))
+			break
+		}
+		if err := c.compareRun(t, run, dev, host, steps); err != nil {
+			c.fail("%s: %v", run.name, err)
+		}
+	}
+	return nil
+}
+
+// referenceRuns are those that the folder holds; those of the plain llama, which name what broke best, come first.
+func (c *check) referenceRuns() ([]referenceRun, error) {
+	paths, err := filepath.Glob(c.testdata("*", "train-*", "losses.json"))
+	if err != nil || len(paths) == 0 {
+		return nil, fmt.Errorf("no reference runs in %s (%v)", c.testdata(), err)
+	}
+	var first, rest []referenceRun
+	for _, p := range paths {
+		folder := filepath.Dir(p)
+		r := referenceRun{folder, filepath.Base(filepath.Dir(folder)) + "/" + strings.TrimPrefix(filepath.Base(folder), "train-")}
+		if strings.HasPrefix(r.name, "llama-gqa/") {
+			first = append(first, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	if c.Quick {
+		return slices.DeleteFunc(first, func(r referenceRun) bool { return r.name != "llama-gqa/qlora" }), nil
+	}
+	return append(first, rest...), nil
+}
+
+func (c *check) compareRun(t *table, run referenceRun, dev, host compute.Device, steps int) error {
+	want, err := readCurve(run.folder, steps)
+	if err != nil {
+		return err
+	}
+	got, err := c.train(run, dev, steps, false)
+	if err != nil {
+		return fmt.Errorf("float32: %w", err)
+	}
+	onCPU, err := c.train(run, host, steps, false)
+	if err != nil {
+		return fmt.Errorf("on the CPU: %w", err)
+	}
+	loss, norm, cpuLoss := apart(got.loss, want.loss), apart(got.norm, want.norm), apart(got.loss, onCPU.loss)
+	narrow := any("none")
+	if slices.Contains(dev.Info().MatMul, compute.BF16) {
+		half, err := c.train(run, dev, steps, true)
+		if err != nil {
+			return fmt.Errorf("bfloat16: %w", err)
+		}
+		worst := apart(half.loss, want.loss)
+		if !(worst <= bf16Tolerance) {
+			c.fail("%s: bfloat16 losses are off by %.2g, at most %.0e is allowed", run.name, worst, bf16Tolerance)
+		}
+		narrow = worst
+	}
+	c.row(t, run.name, loss, norm, cpuLoss, narrow)
+	if !(loss <= lossTolerance && norm <= normTolerance && cpuLoss <= lossTolerance) {
+		c.fail("%s: losses are off by %.2g, norms by %.2g, losses from the CPU's by %.2g", run.name, loss, norm, cpuLoss)
+	}
+	return nil
+}
+
+func readCurve(folder string, steps int) (w curve, err error) {
+	data, err := os.ReadFile(filepath.Join(folder, "losses.json"))
+	if err != nil {
+		return w, err
+	}
+	var ref struct {
+		Steps []struct {
+			Loss     float64
+			GradNorm float64 `json:"grad_norm"`
+		}
+	}
+	if err := json.Unmarshal(data, &ref); err != nil {
+		return w, err
+	}
+	if len(ref.Steps) < steps {
+		return w, fmt.Errorf("losses.json has %d steps", len(ref.Steps))
+	}
+	for _, s := range ref.Steps[:steps] {
+		w.loss, w.norm = append(w.loss, s.Loss), append(w.norm, s.GradNorm)
+	}
+	return w, nil
+}
+
+// train trains a reference run by its own run.yaml.
+func (c *check) train(run referenceRun, dev compute.Device, steps int, narrow bool) (curve, error) {
+	var got curve
+	cfg, err := trainer.LoadConfig(filepath.Join(run.folder, "run.yaml"))
+	if err != nil {
+		return got, err
+	}
+	cfg.OutputDir = filepath.Join(c.Work, "losses-out")
+	defer os.RemoveAll(cfg.OutputDir)
+	if narrow {
+		cfg.BF16, cfg.QuantComputeDType = true, "bfloat16"
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), c.until)
+	defer cancel()
+	r, err := trainer.Prepare(ctx, dev, cfg, trainer.Options{StopAfter: steps})
+	if err != nil {
+		return got, err
+	}
+	err = r.Train(ctx, nil, func(e trainer.Event) {
+		if s, ok := e.(trainer.StepDone); ok {
+			got.loss, got.norm = append(got.loss, s.Loss), append(got.norm, s.GradNorm)
+		}
+	})
+	if closeErr := r.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil && len(got.loss) != steps {
+		err = fmt.Errorf("%d steps were told, %d wanted", len(got.loss), steps)
+	}
+	return got, err
+}
+
+// apart is the largest relative difference; NaN stays NaN.
+func apart(got, want []float64) float64 {
+	if len(got) != len(want) {
+		return math.Inf(1)
+	}
+	worst := 0.0
+	for i := range want {
+		d := math.Abs(got[i]/want[i] - 1)
+		if math.IsNaN(d) {
+			return d
+		}
+		worst = max(worst, d)
+	}
+	return worst
+}
