@@ -44,7 +44,7 @@ func (l *lab) projection(name string) (out, in int) {
 func (l *lab) forward(kind, proj string, n int) kernelCase {
 	out, in := l.projection(proj)
 	w := l.weight(kind, out, in)
-	a := compute.Linear{Y: l.out(n * out), X: l.random(n * in), N: n, W: w, Compute: compute.BF16}
+	a := compute.Linear{Y: l.out(n * out), X: l.random(n * in), N: n, W: w, Compute: l.products}
 	return kernelCase{
 		name: "Linear " + kind + " " + proj, shape: shapeText(n, out, in), flops: product(n, out, in),
 		bytes: weightBytes(w) + 4*float64(n*in+n*out), run: func() { l.Linear(a) },
@@ -55,7 +55,7 @@ func (l *lab) forward(kind, proj string, n int) kernelCase {
 func (l *lab) backward(kind, proj string) kernelCase {
 	out, in := l.projection(proj)
 	n, w := l.tokens, l.weight(kind, out, in)
-	a := compute.LinearBackwardInput{DX: l.out(n * in), DY: l.random(n * out), N: n, W: w, Compute: compute.BF16}
+	a := compute.LinearBackwardInput{DX: l.out(n * in), DY: l.random(n * out), N: n, W: w, Compute: l.products}
 	return kernelCase{
 		name: "LinearBackwardInput " + kind + " " + proj, shape: shapeText(n, in, out), flops: product(n, out, in),
 		bytes: weightBytes(w) + 4*float64(n*in+n*out), run: func() { l.LinearBackwardInput(a) },
@@ -67,8 +67,8 @@ func (l *lab) adapted(kind string) kernelCase {
 	const r = 16
 	n, c := l.tokens, l.hidden
 	w, x, u := l.weight(kind, c, c), l.random(n*c), l.out(n*r)
-	down := compute.Linear{Y: u, X: x, N: n, W: l.weight("float32", r, c), Compute: compute.BF16}
-	up := compute.Linear{Y: l.out(n * c), X: x, N: n, W: w, LowRank: &compute.LowRank{R: r, U: u, V: l.random(c * r), Scale: 2}, Compute: compute.BF16}
+	down := compute.Linear{Y: u, X: x, N: n, W: l.weight("float32", r, c), Compute: l.products}
+	up := compute.Linear{Y: l.out(n * c), X: x, N: n, W: w, LowRank: &compute.LowRank{R: r, U: u, V: l.random(c * r), Scale: 2}, Compute: l.products}
 	return kernelCase{
 		name: "Linear " + kind + " q_proj with LoRA r 16", shape: shapeText(n, c, c), flops: product(n, c, c) + 2*product(n, c, r),
 		bytes: weightBytes(w) + 4*float64(2*n*c+2*r*c), run: func() { l.Linear(down); l.Linear(up) },
@@ -83,14 +83,14 @@ func (l *lab) float32Product() kernelCase {
 
 func (l *lab) weightGradient() kernelCase {
 	n, c := l.tokens, l.hidden
-	a := compute.LinearBackwardWeight{DW: l.random(c * c), DY: l.random(n * c), X: l.random(n * c), N: n, Out: c, In: c, Scale: 1, Compute: compute.BF16}
+	a := compute.LinearBackwardWeight{DW: l.random(c * c), DY: l.random(n * c), X: l.random(n * c), N: n, Out: c, In: c, Scale: 1, Compute: l.products}
 	return kernelCase{name: "LinearBackwardWeight q_proj", shape: shapeText(c, c, n), flops: product(n, c, c), bytes: 4 * float64(2*n*c+2*c*c), run: func() { l.LinearBackwardWeight(a) }}
 }
 
 func (l *lab) adapterGradient() kernelCase {
 	const r = 16
 	n, c := l.tokens, l.hidden
-	a := compute.LinearBackwardWeight{DW: l.random(r * c), DY: l.random(n * r), X: l.random(n * c), N: n, Out: r, In: c, Scale: 1, Compute: compute.BF16}
+	a := compute.LinearBackwardWeight{DW: l.random(r * c), DY: l.random(n * r), X: l.random(n * c), N: n, Out: r, In: c, Scale: 1, Compute: l.products}
 	return kernelCase{name: "LinearBackwardWeight lora_A r 16", shape: shapeText(r, c, n), flops: product(n, r, c), bytes: 4 * float64(n*r+n*c+2*r*c), run: func() { l.LinearBackwardWeight(a) }}
 }
 
@@ -98,7 +98,7 @@ func (l *lab) crossEntropy() kernelCase {
 	n, c, v := l.tokens, l.hidden, l.vocab
 	w := l.weight("bfloat16", v, c)
 	a := compute.LinearCrossEntropy{
-		X: l.random(n * c), W: w, Labels: l.ints(n, v), N: n, LogProbs: l.out(n), DX: l.out(n * c), GradScale: 1 / float32(n), Compute: compute.BF16,
+		X: l.random(n * c), W: w, Labels: l.ints(n, v), N: n, LogProbs: l.out(n), DX: l.out(n * c), GradScale: 1 / float32(n), Compute: l.products,
 	}
 	return kernelCase{name: "LinearCrossEntropy with gradient", shape: shapeText(n, v, c), flops: 2 * product(n, v, c), bytes: 2*weightBytes(w) + 8*float64(n*c), run: func() { l.LinearCrossEntropy(a) }}
 }

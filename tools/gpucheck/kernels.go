@@ -27,9 +27,10 @@ var (
 type lab struct {
 	compute.Device
 	sizes
-	pool    compute.Buffer // random numbers on the device
-	buffers []compute.Buffer
-	err     error
+	products compute.DType  // bfloat16; on a CPU device that has none, float32
+	pool     compute.Buffer // random numbers on the device
+	buffers  []compute.Buffer
+	err      error
 }
 
 // kernelCase is an operation at a shape: what it computes and the fewest bytes it has to move.
@@ -51,6 +52,9 @@ func kernels(c *check) error {
 	l := &lab{Device: dev, sizes: sizes8B}
 	if c.Quick {
 		l.sizes = sizesTiny
+	}
+	if slices.Contains(dev.Info().MatMul, compute.BF16) {
+		l.products = compute.BF16
 	}
 	if err := l.fillPool(); err != nil {
 		return err

@@ -270,7 +270,7 @@ func (c *check) releasedRun(j job, base, rows, out string, interrupted bool, m *
 		case trainer.StepDone:
 			steps = append(steps, e)
 		case trainer.Paused:
-			if e.Released > 0 || c.Device == "cpu" {
+			if e.Released > 0 {
 				paused = true
 				c.whilePaused(dev, m, busy, e.Released)
 				control.Resume()

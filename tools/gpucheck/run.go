@@ -71,7 +71,7 @@ func (r *runner) parse(args []string) (emulated bool, err error) {
 	limit := f.Duration("limit", 8*time.Minute, "of all parts together")
 	f.StringVar(&r.Device, "device", "cuda:0", "cuda:N, or cpu for a rehearsal on the CPU device")
 	f.StringVar(&r.Scratch, "scratch", "", "folder for the random 8B model, 16 GB (default: /dev/shm or the temporary folder, where there is room)")
-	f.StringVar(&r.Python, "python", "", "Python with torch (default: python3 of the PATH; none: the parts that need it say so)")
+	f.StringVar(&r.Python, "python", "", "Python with torch (default: python3 of the PATH); none is none")
 	f.BoolVar(&r.Quick, "quick", false, "small sizes and few steps: a rehearsal, not a report")
 	f.BoolVar(&emulated, "emulator", false, "on the emulated driver of pack --emulator; it implies --quick")
 	f.StringVar(&r.Tests, "tests", "", "operations of the suite to run, a regular expression (default: all)")
@@ -101,8 +101,11 @@ func (r *runner) parse(args []string) (emulated bool, err error) {
 	if _, err := os.Stat(filepath.Join(r.Home, emulatedDriver)); emulated && err != nil {
 		return false, errors.New("--emulator: this folder holds no emulated driver: make it with gpucheck pack --emulator")
 	}
-	if r.Python == "" {
+	switch r.Python {
+	case "":
 		r.Python, _ = exec.LookPath("python3")
+	case "none":
+		r.Python = ""
 	}
 	r.until = time.Now().Add(*limit)
 	return emulated, nil
