@@ -78,7 +78,7 @@ func (rule) Workspace(operation any) compute.Workspace {
 	case compute.Weight:
 		return compute.Workspace{Simple: quantizeBytes(a)}
 	case compute.LinearCrossEntropy:
-		return compute.Workspace{Composite: compute.LossBytes(compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In)}
+		return lossWorkspace(a)
 	case compute.AdamW: // and of GlobalNorm and FirstNonFinite over the same tensors
 		return compute.Workspace{Simple: max(adamWSize*int64(len(a.Tensors)), normBytes(len(a.Tensors)))}
 	case compute.AdamW8:
@@ -109,6 +109,23 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return w
 	}
 	return compute.Workspace{}
+}
+
+// lossWorkspace is that of LinearCrossEntropy's chunks and of the operations that a chunk is made of.
+func lossWorkspace(a compute.LinearCrossEntropy) compute.Workspace {
+	n, v, c := compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In
+	w := compute.Workspace{Composite: compute.LossBytes(n, v, c)}
+	parts := []any{compute.Linear{N: n, W: a.W, Compute: a.Compute}, compute.EmbeddingBackward{N: n}}
+	if a.DX != nil {
+		parts = append(parts, compute.LinearBackwardInput{N: n, W: a.W, Compute: a.Compute})
+	}
+	if a.DW != nil || a.DBias != nil {
+		parts = append(parts, compute.LinearBackwardWeight{DW: a.DW, DBias: a.DBias, N: n, Out: v, In: c, Compute: a.Compute})
+	}
+	for _, p := range parts {
+		w = w.Max(rule{}.Workspace(p))
+	}
+	return w
 }
 
 // layout hands out parts of a workspace, each aligned to 256 bytes: first with no memory, for the size; then with it.

@@ -74,7 +74,22 @@ func newOptimizer(dev compute.Device, params []*model.Param, c Config) (*optimiz
 		compute.Upload(dev, o.signed, signed[:])
 		compute.Upload(dev, o.unsigned, unsigned[:])
 	}
-	return o, nil
+	return o, o.reserve()
+}
+
+// reserve has the device hold what a step over the tensors needs beside its buffers, their norm and the search for what is no number
+// included: on the dry device of a plan as on that of the run.
+func (o *optimizer) reserve() error {
+	rule := o.dev.Info().Workspace
+	if rule == nil {
+		return nil
+	}
+	w := rule.Workspace(compute.AdamW{Tensors: make([]compute.AdamWTensor, len(o.params))})
+	w = w.Max(rule.Workspace(compute.AdamW8{Tensors: o.coarse}))
+	if err := o.dev.Reserve(w); err != nil {
+		return fmt.Errorf("reserve the optimiser's workspace: %w", err)
+	}
+	return nil
 }
 
 // carve gives every tensor its moments.

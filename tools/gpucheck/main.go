@@ -57,6 +57,5 @@ func dispatch(args []string, stdout io.Writer) error {
 	case "suite":
 		return runSuite(args[1:])
 	}
-	fmt.Fprint(os.Stderr, usage)
-	return fmt.Errorf("%q is no command of gpucheck", args[0])
+	return fmt.Errorf("%q is no command; %s", args[0], usage)
 }

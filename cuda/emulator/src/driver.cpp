@@ -19,11 +19,17 @@ struct Failure {
     CUresult result;
     int call, calls;
 };
-static std::map<std::string, Failure> failures;
 static std::mutex failures_mutex;
+
+// all_failures is a function's, for the environment is read before this file's own objects are made.
+static std::map<std::string, Failure> &all_failures() {
+    static std::map<std::string, Failure> all;
+    return all;
+}
 
 static void read_failures(const char *list) {
     std::lock_guard<std::mutex> lock(failures_mutex);
+    std::map<std::string, Failure> &failures = all_failures();
     failures.clear();
     std::string rest = list ? list : "";
     while (!rest.empty()) {
@@ -72,6 +78,7 @@ __attribute__((constructor)) static void read_environment() {
 
 static CUresult ordered_failure(const char *name) {
     std::lock_guard<std::mutex> lock(failures_mutex);
+    std::map<std::string, Failure> &failures = all_failures();
     if (failures.empty())
         return CUDA_SUCCESS;
     auto i = failures.find(name);
