@@ -55,7 +55,7 @@ func GPU() Tolerances {
 	t.Attention = 1.3e-5   // exp2 of a score times log2(e), rounded: half an ulp of up to 20, 1.2e-6, beside its own 2 ulp, forward and backward
 	t.LogProb = 9e-6       // expf and logf an ulp each, of a sum and of a log near 8
 	// Product stays: fused products are rounded once. Narrow stays: a tensor core cuts the 16 products of a step off at 2⁻²³ of the
-	// largest, where the emulation rounds, and both lie three digits below the operands' own 2⁻⁹.
+	// largest, where the emulation rounds, and both lie three digits below the operands' own rounding.
 	return t
 }
 

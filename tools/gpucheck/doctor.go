@@ -76,8 +76,10 @@ func (c *check) identify() error {
 		if c.Device != fmt.Sprintf("cuda:%d", d.Ordinal) {
 			continue
 		}
-		g := gpu{Name: d.Name, Capability: d.Capability(), SMs: d.SMs, Memory: d.Memory, L2: d.L2, ClockMHz: d.ClockMHz,
-			CUDA: fmt.Sprintf("%d.%d", lib.Version()/1000, lib.Version()%1000/10)}
+		g := gpu{
+			Name: d.Name, Capability: d.Capability(), SMs: d.SMs, Memory: d.Memory, L2: d.L2, ClockMHz: d.ClockMHz,
+			CUDA: fmt.Sprintf("%d.%d", lib.Version()/1000, lib.Version()%1000/10),
+		}
 		if strings.Contains(strings.ToLower(d.Name), "emulated") {
 			g.Rehearsal = "EMULATED"
 		}

@@ -180,7 +180,8 @@ func TestParseTests(t *testing.T) {
 		got = append(got, *o)
 	}
 	want := []outcome{
-		{"Add", true, .01, 2, []string{"suite.go:7: Y[0] is 2, want 3"}}, {"Cast", false, 1.5, 0, []string{}},
+		{"Add", true, .01, 2, []string{"suite.go:7: Y[0] is 2, want 3"}},
+		{"Cast", false, 1.5, 0, []string{}},
 		{"RoPE", true, 0, 0, []string{"the process ended in it", "suite.go:9: lost"}},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -69,8 +69,11 @@ func losses(c *check) error {
 // referenceRuns are those that the folder holds; those of the plain llama, which name what broke best, come first.
 func (c *check) referenceRuns() ([]referenceRun, error) {
 	paths, err := filepath.Glob(c.testdata("*", "train-*", "losses.json"))
-	if err != nil || len(paths) == 0 {
-		return nil, fmt.Errorf("no reference runs in %s (%v)", c.testdata(), err)
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("no reference runs in %s: make the folder with gpucheck pack", c.testdata())
 	}
 	var first, rest []referenceRun
 	for _, p := range paths {

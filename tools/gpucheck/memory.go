@@ -147,7 +147,8 @@ func planned(c *check) error {
 	}
 	defer m.close()
 	jobs := []job{
-		{what: "qlora", method: trainer.MethodQLoRA}, {what: "lora", method: trainer.MethodLoRA},
+		{what: "qlora", method: trainer.MethodQLoRA},
+		{what: "lora", method: trainer.MethodLoRA},
 		{what: "lora, checkpointing", method: trainer.MethodLoRA, checkpointing: true},
 		{what: "full, adamw_8bit, checkpointing", method: trainer.MethodFull, optim: "adamw_8bit", checkpointing: true},
 	}

@@ -95,8 +95,11 @@ func (p packing) binaries() error {
 func (p packing) references() error {
 	from, to := filepath.Join(p.root, "testdata", "ref"), filepath.Join(p.out, "testdata", "ref")
 	runs, err := filepath.Glob(filepath.Join(from, "*", "train-*", "run.yaml"))
-	if err != nil || len(runs) == 0 {
-		return fmt.Errorf("no reference runs in %s (%v)", from, err)
+	if err != nil {
+		return err
+	}
+	if len(runs) == 0 {
+		return fmt.Errorf("no reference runs in %s", from)
 	}
 	models := map[string]bool{}
 	for _, run := range runs {

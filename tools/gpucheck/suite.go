@@ -176,8 +176,8 @@ func parseTests(text string) []*outcome {
 
 // sanitize runs the suite under compute-sanitizer, which sees accesses out of bounds and races that a right result hides.
 func sanitize(c *check) error {
-	tool, err := exec.LookPath("compute-sanitizer")
-	if err != nil {
+	tool, _ := exec.LookPath("compute-sanitizer")
+	if tool == "" {
 		c.skip("no compute-sanitizer here")
 		return nil
 	}
