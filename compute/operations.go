@@ -156,6 +156,7 @@ type AttentionShape struct {
 	Alibi    Buffer  // [H] slopes: s = (q·k + bf16(slope·bf16(j)))·Scale for key j of the span, slopes rounded to bf16 already; or nil
 	NoCausal bool    // prefix or encoder attention: every query sees all KLen keys
 	Prefix   int     // the first Prefix keys of a span are seen by every query (prefix tuning), window or not
+	Compute  DType   // type of the products' operands, probabilities among them: F32, or what Info.MatMul has beside it; sums and softmax are F32
 }
 
 // Attention is softmax(mask(Q·Kᵀ·Scale))·V, causal, without a T×T matrix (FlashAttention, Dao 2022/2023). A query that

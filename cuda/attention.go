@@ -27,14 +27,20 @@ func (d *Device) Attention(a compute.Attention) {
 			c.zero(lse, s.NQ*s.H)
 		}
 	}
-	f, t := planForward(s), tileOf(s.D)
+	f, t := planForward(s), tileOf(s.D, s.Compute)
 	size := layout{}
-	f.place(&size, s.D)
-	f.place(&layout{at: c.workspace(slotTask, size.size)}, s.D)
-	operands := []driver.Arg{driver.P(q), driver.P(k), driver.P(v), driver.P(out), driver.P(lse)}
-	at.launch(c, "f32", "forward", &f.long, t.forwardShared(t.m), operands...)
-	operands = append(operands, driver.P(f.part), driver.P(f.lse))
-	at.launch(c, "f32", "split", &f.split, t.forwardShared(splitRows), operands...)
+	f.place(&size, s)
+	f.place(&layout{at: c.workspace(slotTask, size.size)}, s)
+	keys, values := k, v
+	if t.narrow {
+		keys, values = f.k, f.v
+		at.pack(c, "keys", &f.packed, driver.P(keys), driver.P(values), driver.P(k), driver.P(v))
+	}
+	at.launch(c, t, "forward", &f.long, t.forwardShared(t.m), driver.P(q), driver.P(keys), driver.P(values), driver.P(out), driver.P(lse))
+	t = tileOf(s.D, compute.F32)
+	at.Compute = compute.F32
+	at.launch(c, t, "split", &f.split, t.forwardShared(splitRows),
+		driver.P(q), driver.P(k), driver.P(v), driver.P(out), driver.P(lse), driver.P(f.part), driver.P(f.lse))
 	f.join(c, at, out, lse)
 }
 
@@ -72,14 +78,19 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 		c.zero(dk, s.NK*s.KV*s.D)
 		c.zero(dv, s.NK*s.KV*s.D)
 	}
-	b, t := planBackward(s), tileOf(s.D)
+	b, t := planBackward(s), tileOf(s.D, s.Compute)
 	size := layout{}
 	b.place(&size, s)
 	b.place(&layout{at: c.workspace(slotTask, size.size)}, s)
 	c.delta(b.delta, dout, out, s)
+	if t.narrow {
+		at.pack(c, "rows", &b.packedQueries, driver.P(b.q), driver.P(b.dout), driver.P(q), driver.P(dout))
+		at.pack(c, "keys", &b.packedKeys, driver.P(b.k), driver.P(b.v), driver.P(k), driver.P(v))
+		q, k, v, dout = b.q, b.k, b.v, b.dout
+	}
 	operands := []driver.Arg{driver.P(q), driver.P(k), driver.P(v), driver.P(dout), driver.P(lse), driver.P(b.delta)}
-	at.launch(c, "f32", "keys", &b.keys, t.keysShared(), append(operands, driver.P(dk), driver.P(dv))...)
-	at.launch(c, "f32", "queries", &b.queries, t.queriesShared(), append(operands, driver.P(dq))...)
+	at.launch(c, t, "keys", &b.keys, t.keysShared(), append(operands, driver.P(dk), driver.P(dv))...)
+	at.launch(c, t, "queries", &b.queries, t.queriesShared(), append(operands, driver.P(dq))...)
 }
 
 // delta is each row's dout·out.
@@ -101,6 +112,7 @@ type attentionArgs struct {
 func (c *checked) attention(s compute.AttentionShape) attentionArgs {
 	c.Attention(s)
 	c.Want(s.D <= attentionHead, "heads of %d elements: the CUDA device has kernels for up to %d", s.D, attentionHead)
+	c.Want(s.Compute <= compute.F16, "attention in %s was asked for, this device multiplies in float32, bfloat16 and float16", s.Compute)
 	c.Want(s.KV < 1<<16, "%d key heads: the CUDA device takes up to %d", s.KV, 1<<16-1)
 	return attentionArgs{AttentionShape: s, alibi: c.Optional("Alibi", s.Alibi, s.H)}
 }
@@ -123,15 +135,29 @@ func (a attentionArgs) args(l *attentionSpans) []driver.Arg {
 }
 
 // launch runs attention_KERNEL_TYPE_PAD over the tiles of some spans and all key heads.
-func (a attentionArgs) launch(c *checked, dtype, kernel string, l *attentionSpans, shared int, operands ...driver.Arg) {
+func (a attentionArgs) launch(c *checked, t attentionTile, kernel string, l *attentionSpans, shared int, operands ...driver.Arg) {
 	if l.tiles == 0 {
 		return
 	}
 	l.put(c)
-	pad := tileOf(a.D).pad
 	shape := driver.Launch{Grid: [3]int{l.tiles, a.KV, 1}, Block: [3]int{tileThreads, 1, 1}, Shared: shared}
-	c.launch(fmt.Sprintf("attention_%s_%d.attention_%s_%s_%d", dtype, pad, kernel, dtype, pad), shape, append(a.args(l), operands...)...)
+	name := fmt.Sprintf("attention_%s_%d.attention_%s_%[1]s_%[2]d", shortType(a.Compute), t.pad, kernel)
+	c.launch(name, shape, append(a.args(l), operands...)...)
 }
+
+// pack makes 16-bit operands of rows or keys.
+func (a attentionArgs) pack(c *checked, what string, l *attentionSpans, operands ...driver.Arg) {
+	if l.tiles == 0 {
+		return
+	}
+	l.put(c)
+	shape := driver.Launch{Grid: [3]int{l.tiles, a.KV, 1}, Block: [3]int{blockThreads, 1, 1}}
+	args := append(append(a.args(l), operands...), driver.I32(int32(tileOf(a.D, a.Compute).pad)))
+	c.launch("attention_pack.attention_pack_"+what+"_"+shortType(a.Compute), shape, args...)
+}
+
+// shortType is the type's name in those of kernels.
+func shortType(t compute.DType) string { return [...]string{"f32", "bf16", "f16"}[t] }
 
 // zero clears n float32.
 func (c *checked) zero(p driver.Ptr, n int) {

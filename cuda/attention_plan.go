@@ -5,82 +5,86 @@ import (
 	"lathe/cuda/driver"
 )
 
-// attentionSpan is attention.h's AttentionSpan: one span and where its share of a launch begins.
-type attentionSpan struct {
-	qStart, qLen, kStart, kLen int32
-	tile, rows, keys, spare    int32
+// attentionTile is the shape of blocks for heads of up to pad elements, as the kernels have it: forward m rows and n keys;
+// backward the kernel that owns keys, how many and how many rows it takes at a time, and the one that owns rows.
+type attentionTile struct {
+	pad, m, n         int
+	ownKeys, takeRows int
+	ownRows, takeKeys int
+	narrow            bool // 16-bit operands
 }
 
-const attentionSpanBytes = 32
-
-// attentionSpans are the spans of one launch, of so many tiles in all.
-type attentionSpans struct {
-	list  []attentionSpan
-	tiles int
-	at    driver.Ptr // in the workspace
-}
-
-// add appends a span that takes so many tiles, unless it takes none.
-func (l *attentionSpans) add(s compute.Span, tiles int) *attentionSpan {
-	if tiles == 0 {
-		return &attentionSpan{}
+// Those of attention_f32_*.cu, and of attention_bf16_*.cu and attention_f16_*.cu.
+var (
+	wideTiles = []attentionTile{
+		{32, 64, 64, 64, 32, 64, 32, false},
+		{64, 64, 64, 64, 32, 64, 32, false},
+		{96, 64, 32, 32, 32, 32, 32, false},
+		{128, 64, 32, 32, 32, 32, 32, false},
+		{256, 32, 16, 16, 16, 16, 16, false},
 	}
-	l.list = append(l.list, attentionSpan{
-		qStart: int32(s.QStart), qLen: int32(s.QLen), kStart: int32(s.KStart), kLen: int32(s.KLen), tile: int32(l.tiles),
-	})
-	l.tiles += tiles
-	return &l.list[len(l.list)-1]
-}
-
-// spansAtOnce is how many spans one launch of attention_spans writes.
-const spansAtOnce = 8
-
-// place takes the list's part of a workspace.
-func (l *attentionSpans) place(w *layout) {
-	l.at = w.take(attentionSpanBytes * int64((len(l.list)+spansAtOnce-1)/spansAtOnce*spansAtOnce))
-}
-
-// put writes the list to its place, by launches: a copy from the host would wait for all that runs.
-func (l *attentionSpans) put(c *checked) {
-	pair := func(low, high int32) driver.Arg { return driver.U64(uint64(uint32(low)) | uint64(uint32(high))<<32) }
-	for from := 0; from < len(l.list); from += spansAtOnce {
-		args := []driver.Arg{driver.P(l.at + driver.Ptr(from*attentionSpanBytes))}
-		for i := from; i < from+spansAtOnce; i++ {
-			var s attentionSpan
-			if i < len(l.list) {
-				s = l.list[i]
-			}
-			args = append(args, pair(s.qStart, s.qLen), pair(s.kStart, s.kLen), pair(s.tile, s.rows), pair(s.keys, s.spare))
-		}
-		c.launch("attention.attention_spans", rows(1, 1), args...)
+	narrowTiles = []attentionTile{
+		{64, 128, 64, 64, 64, 64, 64, true},
+		{96, 128, 32, 64, 32, 64, 32, true},
+		{128, 128, 32, 64, 32, 64, 32, true},
+		{256, 64, 32, 32, 32, 64, 16, true},
 	}
-}
-
-// attentionTile is the shape of blocks for heads of up to pad elements, as in attention_forward_f32.cu and
-// attention_backward_f32.cu: forward m rows and n keys; backward own rows or keys, and other of what a block walks over.
-type attentionTile struct{ pad, m, n, own, other int }
-
-var attentionTiles = []attentionTile{{32, 64, 64, 64, 32}, {64, 64, 64, 64, 32}, {96, 64, 32, 32, 32}, {128, 64, 32, 32, 32}, {256, 32, 16, 16, 16}}
+)
 
 // attentionHead is the largest head.
 const attentionHead = 256
 
-func tileOf(d int) attentionTile {
-	for _, t := range attentionTiles {
+// tileOf is the tile of heads of d elements; larger ones the operation refuses.
+func tileOf(d int, t compute.DType) attentionTile {
+	tiles := wideTiles
+	if t != compute.F32 {
+		tiles = narrowTiles
+	}
+	for _, t := range tiles[:len(tiles)-1] {
 		if d <= t.pad {
 			return t
 		}
 	}
-	return attentionTiles[len(attentionTiles)-1] // which the operation refuses
+	return tiles[len(tiles)-1]
+}
+
+// rowBytes is a row of a tile in shared memory, padded against bank conflicts.
+func (t attentionTile) rowBytes() int {
+	switch {
+	case !t.narrow:
+		return 4 * (t.pad + 4)
+	case t.pad%64 == 0:
+		return 2 * t.pad
+	}
+	return 2 * (t.pad + 8)
+}
+
+// results are rows of n results that wait in shared memory to be operands: 16-bit ones stay in registers.
+func (t attentionTile) results(rows, n int) int {
+	if t.narrow {
+		return 0
+	}
+	return 4 * rows * (n + 8)
+}
+
+// stages is how many tiles of what a block walks over the backward pass holds.
+func (t attentionTile) stages() int {
+	if t.narrow {
+		return 2
+	}
+	return 1
 }
 
 // forwardShared is the dynamic shared memory of the forward pass with m rows a block: queries, keys, values, probabilities.
-func (t attentionTile) forwardShared(m int) int { return 4 * ((m+2*t.n)*(t.pad+4) + m*(t.n+8)) }
+func (t attentionTile) forwardShared(m int) int { return (m+2*t.n)*t.rowBytes() + t.results(m, t.n) }
 
-// keysShared and queriesShared are those of the backward pass: both sides' two tiles, what is between, and numbers of rows.
-func (t attentionTile) keysShared() int { return t.queriesShared() + 4*(t.own*(t.other+8)+4*t.other) }
+// keysShared and queriesShared are those of the backward pass: both sides' two matrices, what is between, four numbers a row.
+func (t attentionTile) keysShared() int {
+	return 2*(t.ownKeys+t.stages()*t.takeRows)*t.rowBytes() + 2*t.results(t.ownKeys, t.takeRows) + t.stages()*16*t.takeRows
+}
+
 func (t attentionTile) queriesShared() int {
-	return 4 * (2*(t.own+t.other)*(t.pad+4) + t.own*(t.other+8))
+	return 2*(t.ownRows+t.stages()*t.takeKeys)*t.rowBytes() + t.results(t.ownRows, t.takeKeys)
 }
 
 const (
@@ -96,21 +100,30 @@ func keyChunk(kLen int) int { return max(fewestKeys, ceilDiv(kLen, 64*mostChunks
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
+// packRows is how many rows of one key head a block of attention_pack makes.
+const packRows = 32
+
 // attentionForward is the work of one forward pass. Spans of few rows and many keys (decoding) go by chunks of their keys, so
-// that one sequence fills a GPU. Which those are, and their chunks, hangs on the span alone: a sequence gets the same bits in any batch.
+// that one sequence fills a GPU, in float32, for they read each key once. Which those are, and their chunks, hangs on the span
+// alone: a sequence gets the same bits in any batch.
 type attentionForward struct {
 	long, split attentionSpans
 	joined      attentionSpans // those of split that have several chunks; a tile is a row
 	parts       int            // rows of D that the chunks leave
 	part, lse   driver.Ptr
+	packed      attentionSpans // the keys of long
+	k, v        driver.Ptr     // 16-bit
 }
 
 func planForward(s compute.AttentionShape) *attentionForward {
-	f, group, m := &attentionForward{}, s.H/max(s.KV, 1), tileOf(s.D).m
+	f, group, t := &attentionForward{}, s.H/max(s.KV, 1), tileOf(s.D, s.Compute)
 	for _, p := range s.Spans {
 		n := p.QLen * group
 		if n > mostSplit || p.KLen < splitFactor*p.QLen {
-			f.long.add(p, ceilDiv(n, m))
+			f.long.add(p, ceilDiv(n, t.m))
+			if t.narrow {
+				f.packed.add(p, ceilDiv(p.KLen, packRows))
+			}
 			continue
 		}
 		chunks := max(1, ceilDiv(p.KLen, keyChunk(p.KLen)))
@@ -123,33 +136,49 @@ func planForward(s compute.AttentionShape) *attentionForward {
 	return f
 }
 
-// place lays the lists and the chunks' results out.
-func (f *attentionForward) place(w *layout, d int) {
-	for _, l := range []*attentionSpans{&f.long, &f.split, &f.joined} {
+// place lays the lists, the chunks' results and the packed operands out.
+func (f *attentionForward) place(w *layout, s compute.AttentionShape) {
+	for _, l := range []*attentionSpans{&f.long, &f.split, &f.joined, &f.packed} {
 		l.place(w)
 	}
-	f.part, f.lse = w.take(4*int64(f.parts)*int64(d)), w.take(4*int64(f.parts))
+	f.part, f.lse = w.take(4*int64(f.parts)*int64(s.D)), w.take(4*int64(f.parts))
+	if t := tileOf(s.D, s.Compute); t.narrow {
+		bytes := 2 * int64(f.long.keys) * int64(s.KV) * int64(t.pad)
+		f.k, f.v = w.take(bytes), w.take(bytes)
+	}
 }
 
 // attentionBackward is the work of one backward pass.
 type attentionBackward struct {
-	queries, keys attentionSpans
-	delta         driver.Ptr // [NQ,H]
+	queries, keys             attentionSpans
+	delta                     driver.Ptr // [NQ,H]
+	packedQueries, packedKeys attentionSpans
+	q, dout, k, v             driver.Ptr // 16-bit
 }
 
 func planBackward(s compute.AttentionShape) *attentionBackward {
-	b, group, own := &attentionBackward{}, s.H/max(s.KV, 1), tileOf(s.D).own
+	b, group, t := &attentionBackward{}, s.H/max(s.KV, 1), tileOf(s.D, s.Compute)
 	for _, p := range s.Spans {
-		b.queries.add(p, ceilDiv(p.QLen*group, own))
-		b.keys.add(p, ceilDiv(p.KLen, own))
+		n := p.QLen * group
+		b.queries.add(p, ceilDiv(n, t.ownRows))
+		b.keys.add(p, ceilDiv(p.KLen, t.ownKeys))
+		if t.narrow {
+			b.packedQueries.add(p, ceilDiv(n, packRows))
+			b.packedKeys.add(p, ceilDiv(p.KLen, packRows))
+		}
 	}
 	return b
 }
 
 func (b *attentionBackward) place(w *layout, s compute.AttentionShape) {
-	b.queries.place(w)
-	b.keys.place(w)
+	for _, l := range []*attentionSpans{&b.queries, &b.keys, &b.packedQueries, &b.packedKeys} {
+		l.place(w)
+	}
 	b.delta = w.take(4 * int64(s.NQ) * int64(s.H))
+	if t := tileOf(s.D, s.Compute); t.narrow {
+		queries, keys := 2*int64(b.queries.queries)*int64(s.H)*int64(t.pad), 2*int64(b.queries.keys)*int64(s.KV)*int64(t.pad)
+		b.q, b.dout, b.k, b.v = w.take(queries), w.take(queries), w.take(keys), w.take(keys)
+	}
 }
 
 // attentionWorkspace is what an attention needs, by the layout that it uses.
@@ -158,7 +187,7 @@ func attentionWorkspace(s compute.AttentionShape, backward bool) compute.Workspa
 	if backward {
 		planBackward(s).place(&w, s)
 	} else {
-		planForward(s).place(&w, s.D)
+		planForward(s).place(&w, s)
 	}
 	return compute.Workspace{Simple: w.size}
 }

@@ -159,7 +159,7 @@ func (a *attentions) remember(k attentionKind) {
 func (k attentionKind) same(o attentionKind) bool {
 	x, y := k.shape, o.shape
 	return k.backward == o.backward && x.H == y.H && x.KV == y.KV && x.D == y.D && x.Window == y.Window && x.Softcap == y.Softcap &&
-		(x.Alibi == nil) == (y.Alibi == nil) && x.NoCausal == y.NoCausal && x.Prefix == y.Prefix
+		(x.Alibi == nil) == (y.Alibi == nil) && x.NoCausal == y.NoCausal && x.Prefix == y.Prefix && x.Compute == y.Compute
 }
 
 // over is the workspace of the same attentions over other sequences, with as many keys before each as there were.

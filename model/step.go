@@ -99,7 +99,7 @@ func (m *Model) newPass(dev compute.Device, saved, scratch *compute.Arena, in In
 	p.ids = p.upload(in.Tokens)
 	p.attention = compute.AttentionShape{
 		Spans: in.spans(), NQ: p.n, NK: p.n, H: c.Heads, KV: c.KVHeads, D: c.HeadDim,
-		Scale: c.attentionScale(), Softcap: c.AttnSoftcap, Alibi: m.alibi,
+		Scale: c.attentionScale(), Softcap: c.AttnSoftcap, Alibi: m.alibi, Compute: m.options.Compute,
 	}
 	p.attention = afterPrefix(p.attention, m.virtualTokens())
 	p.rotations = p.makeRotations(in)

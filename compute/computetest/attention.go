@@ -208,35 +208,18 @@ func attentionCases() []attentionCase {
 	}
 }
 
-// attentions: forward and backward of every case; the mask's borders are what tiles get wrong.
+// attentions: forward and backward of every case in every type of operands that the device has; the mask's borders are what tiles
+// get wrong.
 func attentions(b *bench) {
-	for _, c := range attentionCases() {
-		b.sub(c.name, func(b *bench) {
-			a := c.shape
-			if c.alibi != nil {
-				a.Alibi = b.put(c.alibi)
+	for _, t := range b.Info().MatMul {
+		for _, c := range attentionCases() {
+			c.shape.Compute = t
+			name := c.name
+			if t != compute.F32 {
+				name += "/" + t.String()
 			}
-			q, k, v, dout := b.normal(a.NQ*a.H*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NQ*a.H*a.D)
-			out, lse := c.forward(q, k, v)
-			Q, K, V := b.put(q), b.put(k), b.put(v)
-			forward := compute.Attention{AttentionShape: a, Out: b.garbage(len(out)), LSE: b.garbage(len(lse)), Q: Q, K: K, V: V}
-			b.Attention(forward)
-			b.close("Out", forward.Out, out, b.tol.Attention)
-			b.logSumExp(forward.LSE, lse)
-
-			dq, dk, dv := c.backward(q, k, v, dout)
-			back := compute.AttentionBackward{
-				AttentionShape: a, DQ: b.garbage(len(q)), DK: b.garbage(len(k)), DV: b.garbage(len(v)),
-				DOut: b.put(dout), Out: forward.Out, LSE: forward.LSE, Q: Q, K: K, V: V,
-			}
-			b.AttentionBackward(back)
-			b.close("DQ", back.DQ, dq, b.tol.Attention)
-			b.close("DK", back.DK, dk, b.tol.Attention)
-			b.close("DV", back.DV, dv, b.tol.Attention)
-			forward.Out, forward.LSE = b.garbage(len(out)), nil
-			b.Attention(forward)
-			b.close("Out without LSE", forward.Out, out, b.tol.Attention)
-		})
+			b.sub(name, func(b *bench) { b.attention(c) })
+		}
 	}
 	b.sub("shared rows", func(b *bench) {
 		spans := []compute.Span{{QLen: 2, KLen: 2}, {QStart: 1, QLen: 2, KStart: 2, KLen: 2}}
@@ -246,6 +229,43 @@ func attentions(b *bench) {
 			b.Error("two spans wrote one row, and nothing was said")
 		}
 	})
+}
+
+// attention runs one case. In a 16-bit type Q, K, V and DOut are numbers of that type, so that the operands are the reference's own and
+// a device that multiplies more exactly fits as well: what is left is the rounding of probabilities and of the scores' gradients.
+func (b *bench) attention(c attentionCase) {
+	a, tol := c.shape, b.tol.Attention
+	if c.alibi != nil {
+		a.Alibi = b.put(c.alibi)
+	}
+	q, k, v, dout := b.normal(a.NQ*a.H*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NK*a.KV*a.D), b.normal(a.NQ*a.H*a.D)
+	if a.Compute != compute.F32 {
+		if tol = b.tol.NarrowAttention; a.Compute == compute.F16 {
+			tol /= 8
+		}
+		for _, x := range []*[]float64{&q, &k, &v, &dout} {
+			_, *x = b.halves(a.Compute, *x)
+		}
+	}
+	out, lse := c.forward(q, k, v)
+	Q, K, V := b.put(q), b.put(k), b.put(v)
+	forward := compute.Attention{AttentionShape: a, Out: b.garbage(len(out)), LSE: b.garbage(len(lse)), Q: Q, K: K, V: V}
+	b.Attention(forward)
+	b.close("Out", forward.Out, out, tol)
+	b.logSumExp(forward.LSE, lse)
+
+	dq, dk, dv := c.backward(q, k, v, dout)
+	back := compute.AttentionBackward{
+		AttentionShape: a, DQ: b.garbage(len(q)), DK: b.garbage(len(k)), DV: b.garbage(len(v)),
+		DOut: b.put(dout), Out: forward.Out, LSE: forward.LSE, Q: Q, K: K, V: V,
+	}
+	b.AttentionBackward(back)
+	b.close("DQ", back.DQ, dq, tol)
+	b.close("DK", back.DK, dk, tol)
+	b.close("DV", back.DV, dv, tol)
+	forward.Out, forward.LSE = b.garbage(len(out)), nil
+	b.Attention(forward)
+	b.close("Out without LSE", forward.Out, out, tol)
 }
 
 // logSumExp compares where there is one; what a row without keys holds is the device's own affair.

@@ -30,6 +30,9 @@ type Tolerances struct {
 	LogProb float64
 	// Narrow is for products whose operands are rounded to bfloat16 (by up to 2⁻⁸ each), where the device offers them.
 	Narrow float64
+	// NarrowAttention is for attention in 16 bits from operands that these hold exactly: probabilities and the gradients of scores
+	// are rounded before a product, by up to 2⁻⁸ in bfloat16, of which results whose terms cancel keep all. In float16 it is an eighth.
+	NarrowAttention float64
 }
 
 // Float32 are the tolerances of float32 arithmetic: 1 ulp is 1.2e-7 relative. A wrong formula shows up from 1e-3 on (a GELU
@@ -42,6 +45,8 @@ func Float32() Tolerances {
 		Attention:   1e-5, // two chained products; the exponential turns a score's absolute into a relative error
 		LogProb:     7e-6,
 		Narrow:      1.5e-2, // of one product about 2.3e-3 (root mean square), of the largest of 40000 elements 4.5 times that
+
+		NarrowAttention: 3e-2, // the emulated device's largest in bfloat16 is 1.8e-2; a wrong mask or a missing term is off by 0.1 and more
 	}
 }
 

@@ -5,11 +5,11 @@
 #pragma once
 #include "device.h"
 
-// AttentionSpan is one span and where its share of the launch begins (cuda/attention_plan.go): the first of its tiles, of its rows in
-// what is kept beside, and so on, as each kernel says.
+// AttentionSpan is one span and where its share of the launch begins (cuda/attention_plan.go): the first of its tiles, and how many
+// queries and keys the spans before it have, for operands that are packed; of split spans, keys is the place of their parts.
 struct AttentionSpan {
     int q_start, q_len, k_start, k_len;
-    int tile, rows, keys, spare;
+    int tile, queries, keys, spare;
 };
 
 enum { NO_CAUSAL = 1, ALIGNED = 2 }; // flags; ALIGNED: rows begin at 16 bytes
@@ -39,6 +39,9 @@ struct Attention {
     }
     // Key j's row of K seen as [NK·KV,D].
     INLINE long long key(int j) const { return (long long)(span.k_start + j) * kv_heads + kv; }
+    // The same of operands that attention_pack made: [key head, row] and [key head, key] of one span after the other.
+    INLINE long long packed_row(int r) const { return (long long)span.queries * heads + (long long)kv * rows() + r; }
+    INLINE long long packed_key(int j) const { return (long long)span.keys * kv_heads + (long long)kv * span.k_len + j; }
     INLINE float slope(int r) const { return alibi ? alibi[head(r)] : 0.0f; }
 
     // Whether the query at position p sees key j.

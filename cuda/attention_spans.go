@@ -1,0 +1,59 @@
+package cuda
+
+import (
+	"lathe/compute"
+	"lathe/cuda/driver"
+)
+
+// attentionSpan is attention.h's AttentionSpan: one span and where its share of a launch begins.
+type attentionSpan struct {
+	qStart, qLen, kStart, kLen int32
+	tile, queries, keys, spare int32
+}
+
+const attentionSpanBytes = 32
+
+// attentionSpans are the spans of one launch, of so many tiles, queries and keys in all.
+type attentionSpans struct {
+	list                 []attentionSpan
+	tiles, queries, keys int
+	at                   driver.Ptr // in the workspace
+}
+
+// add appends a span that takes so many tiles; one that takes none is only counted, so that all lists of the same spans count alike.
+func (l *attentionSpans) add(s compute.Span, tiles int) *attentionSpan {
+	n := attentionSpan{
+		qStart: int32(s.QStart), qLen: int32(s.QLen), kStart: int32(s.KStart), kLen: int32(s.KLen),
+		tile: int32(l.tiles), queries: int32(l.queries), keys: int32(l.keys),
+	}
+	l.tiles, l.queries, l.keys = l.tiles+tiles, l.queries+s.QLen, l.keys+s.KLen
+	if tiles == 0 {
+		return &n
+	}
+	l.list = append(l.list, n)
+	return &l.list[len(l.list)-1]
+}
+
+// spansAtOnce is how many spans one launch of attention_spans writes.
+const spansAtOnce = 8
+
+// place takes the list's part of a workspace.
+func (l *attentionSpans) place(w *layout) {
+	l.at = w.take(attentionSpanBytes * int64((len(l.list)+spansAtOnce-1)/spansAtOnce*spansAtOnce))
+}
+
+// put writes the list to its place, by launches: a copy from the host would wait for all that runs.
+func (l *attentionSpans) put(c *checked) {
+	pair := func(low, high int32) driver.Arg { return driver.U64(uint64(uint32(low)) | uint64(uint32(high))<<32) }
+	for from := 0; from < len(l.list); from += spansAtOnce {
+		args := []driver.Arg{driver.P(l.at + driver.Ptr(from*attentionSpanBytes))}
+		for i := from; i < from+spansAtOnce; i++ {
+			var s attentionSpan
+			if i < len(l.list) {
+				s = l.list[i]
+			}
+			args = append(args, pair(s.qStart, s.qLen), pair(s.kStart, s.kLen), pair(s.tile, s.queries), pair(s.keys, s.spare))
+		}
+		c.launch("attention.attention_spans", rows(1, 1), args...)
+	}
+}
