@@ -46,7 +46,7 @@ func Float32() Tolerances {
 		LogProb:     7e-6,
 		Narrow:      1.5e-2, // of one product about 2.3e-3 (root mean square), of the largest of 40000 elements 4.5 times that
 
-		NarrowAttention: 3e-2, // the emulated device's largest in bfloat16 is 1.8e-2; a wrong mask or a missing term is off by 0.1 and more
+		NarrowAttention: 3e-2, // the emulated device's largest error in bfloat16 is 1.8e-2
 	}
 }
 
