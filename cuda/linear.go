@@ -87,10 +87,11 @@ func (c *checked) gemv(p *product) {
 	}
 	each := map[kind]int{kindF32: 4, kindBF16: 8, kindF16: 8, kindQuant4: 16}[p.b.kind]
 	split := gemvSplit(p.n, p.k, tokens, 32*each)
+	vec := p.b.aligned(each) && (p.b.kind != kindQuant4 || p.k%(1<<p.b.quant.shift) == 0) // rows begin with a block of scale
 	name := map[kind]string{kindF32: "f32", kindBF16: "bf16", kindF16: "f16", kindQuant4: "quant4"}[p.b.kind]
 	args := append([]driver.Arg{driver.P(p.c), driver.P(p.a.p), driver.P(p.b.p)}, p.b.quant.args()...)
 	args = append(args, driver.I32(int32(p.m)), driver.I32(int32(p.n)), driver.I32(int32(p.k)), driver.P(p.bias), driver.P(p.u.p), driver.P(p.v.p),
-		driver.F32(p.ext), driver.I32(int32(p.r)), flag(p.accumulate), driver.I32(int32(split)), flag(p.b.aligned(each)))
+		driver.F32(p.ext), driver.I32(int32(p.r)), flag(p.accumulate), driver.I32(int32(split)), flag(vec))
 	grid := driver.Launch{Grid: [3]int{blocks(p.n, 8/split*4), blocks(p.m, tokens), 1}, Block: [3]int{256, 1, 1}}
 	c.launch("gemv.gemv_"+name+"_"+string(rune('0'+tokens)), grid, args...)
 }

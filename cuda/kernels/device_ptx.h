@@ -50,6 +50,14 @@ DEV float fast_exp2(float x) {
 
 DEV unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
 
+// table_entry is the float at byte i of offsets in a table of up to 256 bytes in shared memory, aligned to 256 bytes: one instruction puts
+// the offset into the address.
+DEV float table_entry(const float *table, unsigned offsets, int i) {
+    unsigned address;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(address) : "r"(offsets), "r"(shared_address(table)), "r"(0x7650 + i));
+    return *(const float *)__cvta_shared_to_generic(address);
+}
+
 DEV void mma_bf16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])

@@ -26,20 +26,37 @@ template <int ROW> DEV int tile_place(int row, int chunk) {
     return (row * ROW + (chunk ^ flip)) * 16;
 }
 
-// Tile16 copies and reads a tile of an operand that has EXTENT rows (of A) or columns (of B) and DEPTH16 of k.
+// Tile16 copies and reads tiles of an operand: EXTENT rows (of A) or columns (of B), DEPTH16 of k. It holds where a thread's copies are at:
+// COPIES of 16 bytes a tile, DOWN rows of the tile apart.
 template <class T, int EXTENT, int THREADS, bool ACROSS> struct Tile16 {
-    enum { ROW = ACROSS ? EXTENT / 8 : DEPTH16 / 8, ROWS = ACROSS ? DEPTH16 : EXTENT, BYTES = EXTENT * DEPTH16 * 2, COPIES = ROWS * ROW / THREADS };
+    enum { ROW = ACROSS ? EXTENT / 8 : DEPTH16 / 8, ROWS = ACROSS ? DEPTH16 : EXTENT, BYTES = EXTENT * DEPTH16 * 2, COPIES = ROWS * ROW / THREADS, DOWN = THREADS / ROW };
+    static_assert(THREADS % ROW == 0 && DOWN % 8 == 0, "a thread's copies have one column and one place in the exchange of chunks");
 
-    // copy begins the copy of the tile at (from, k0) of an operand with so many rows or columns.
-    DEV void copy(unsigned char *tile, const T *p, long long ld, int from, int extent, int k0, int k) {
-        int first = threadIdx.x / ROW, chunk = threadIdx.x % ROW;
-        for (int i = 0; i < COPIES; i++) {
-            int row = first + i * (THREADS / ROW);
-            int x = ACROSS ? from + chunk * 8 : from + row, y = ACROSS ? k0 + row : k0 + chunk * 8;
-            bool valid = x < extent && y < k;
-            const T *src = p + (ACROSS ? y * ld + x : x * ld + y);
-            cp_async_16(tile + tile_place<ROW>(row, chunk), valid ? src : p, valid);
+    const T *at;
+    long long ld;
+    int k, rows; // what is left of k, and of rows where k runs along them
+
+    // start goes to the tile at (from, k0) of an operand with so many rows or columns.
+    DEV void start(Tile16 &c, const T *p, long long ld, int from, int extent, int k0, int k) {
+        int row = threadIdx.x / ROW, chunk = threadIdx.x % ROW * 8;
+        c.ld = ld;
+        if (ACROSS) {
+            c.at = p + (k0 + row) * ld + from + chunk;
+            c.k = from + chunk < extent ? k - k0 - row : 0;
+        } else {
+            c.at = p + (from + row) * ld + k0 + chunk;
+            c.k = k - k0 - chunk, c.rows = extent - from - row;
         }
+    }
+
+    // copy begins a tile's copies and goes to the next tile.
+    DEV void copy(Tile16 &c, unsigned char *tile) {
+        int place = tile_place<ROW>(threadIdx.x / ROW, threadIdx.x % ROW);
+#pragma unroll
+        for (int i = 0; i < COPIES; i++)
+            cp_async_16(tile + place + i * DOWN * ROW * 16, c.at + i * DOWN * c.ld, ACROSS ? c.k > i * DOWN : c.k > 0 && c.rows > i * DOWN);
+        c.at += ACROSS ? DEPTH16 * c.ld : DEPTH16;
+        c.k -= DEPTH16;
     }
 
     // read gives registers of two 8×8 matrices along the extent times two along k, from (at, k) on. FIRST is which of the two comes first:
@@ -64,13 +81,24 @@ template <class T, int BM, int BN, int WM, int WN, int STAGES, bool A_ACROSS, bo
         unsigned a[MI][4], b[NI][2];
     };
 
-    DEV void copy_stage(unsigned char *ring, int step, const Piece16<T> &main, const Piece16<T> &low, const Result &r, int row0, int col0) {
-        int first = (main.k + DEPTH16 - 1) / DEPTH16;
-        bool extension = step >= first;
-        int k0 = (extension ? step - first : step) * DEPTH16, k = extension ? low.k : main.k;
-        unsigned char *tile = ring + step % STAGES * STAGE;
-        A::copy(tile, extension ? low.a : main.a, extension ? low.lda : main.lda, row0, r.m, k0, k);
-        B::copy(tile + A::BYTES, extension ? low.b : main.b, extension ? low.ldb : main.ldb, col0, r.n, k0, k);
+    // Copies is where both operands' copies are at: the number of the next step, and of the first one of low.
+    struct Copies {
+        A a;
+        B b;
+        int step, low;
+    };
+
+    DEV void start(Copies &c, const Piece16<T> &p, const Result &r, int row0, int col0, int step) {
+        A::start(c.a, p.a, p.lda, row0, r.m, step * DEPTH16, p.k);
+        B::start(c.b, p.b, p.ldb, col0, r.n, step * DEPTH16, p.k);
+    }
+
+    DEV void copy(Copies &c, unsigned char *stage, const Piece16<T> &low, const Result &r, int row0, int col0) {
+        if (c.step == c.low)
+            start(c, low, r, row0, col0, 0);
+        A::copy(c.a, stage);
+        B::copy(c.b, stage + A::BYTES);
+        c.step++;
     }
 
     DEV void read(Fragments &f, const unsigned char *tile, int row, int col, int k) {
@@ -89,33 +117,38 @@ template <class T, int BM, int BN, int WM, int WN, int STAGES, bool A_ACROSS, bo
         int2 tile = tile_of(blockIdx.x, rows, columns);
         int row0 = tile.x * BM, col0 = tile.y * BN, warp = threadIdx.x / WARP;
         int row = warp / WARPS_N * WM, col = warp % WARPS_N * WN;
-        int all = (main.k + DEPTH16 - 1) / DEPTH16 + (low.k + DEPTH16 - 1) / DEPTH16;
-        int step = blockIdx.y * steps_each, last = min(all, step + steps_each);
+        int first = (main.k + DEPTH16 - 1) / DEPTH16, step = blockIdx.y * steps_each;
+        int left = min(first + (low.k + DEPTH16 - 1) / DEPTH16 - step, steps_each), to_copy = left, now = 0;
+        Copies c;
+        c.step = step, c.low = first;
+        start(c, step < first ? main : low, r, row0, col0, step < first ? step : step - first);
 #pragma unroll 1
         for (int i = 0; i < STAGES - 1; i++) {
-            if (step + i < last)
-                copy_stage(ring, step + i, main, low, r, row0, col0);
+            if (to_copy-- > 0)
+                copy(c, ring + i * STAGE, low, r, row0, col0);
             cp_async_commit();
         }
         float sum[MI][NI][4] = {};
         Fragments f[2];
-        if (step < last) {
+        if (left > 0) {
             cp_async_wait<STAGES - 2>();
             __syncthreads();
-            read(f[0], ring + step % STAGES * STAGE, row, col, 0);
+            read(f[0], ring, row, col, 0);
         }
-        for (; step < last; step++) {
+        for (; left > 0; left--) {
+            int next = now + 1 == STAGES ? 0 : now + 1, before = now == 0 ? STAGES - 1 : now - 1;
             // the stage that is overwritten now is the one before, which all have read before the last barrier
-            read(f[1], ring + step % STAGES * STAGE, row, col, 16);
-            if (step + STAGES - 1 < last)
-                copy_stage(ring, step + STAGES - 1, main, low, r, row0, col0);
+            read(f[1], ring + now * STAGE, row, col, 16);
+            if (to_copy-- > 0)
+                copy(c, ring + before * STAGE, low, r, row0, col0);
             cp_async_commit();
             mma_tile<T>(sum, f[0].a, f[0].b);
             cp_async_wait<STAGES - 2>();
             __syncthreads();
-            if (step + 1 < last)
-                read(f[0], ring + (step + 1) % STAGES * STAGE, row, col, 0);
+            if (left > 1)
+                read(f[0], ring + next * STAGE, row, col, 0);
             mma_tile<T>(sum, f[1].a, f[1].b);
+            now = next;
         }
         write(ring, sum, r, row0 + row, col0 + col);
     }

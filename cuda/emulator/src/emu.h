@@ -38,6 +38,9 @@ extern Fiber *current;
 extern Dim3 block_index, block_dim, grid_dim;
 extern unsigned char *dynamic_shared;
 
+// die writes where the running kernel stands and aborts.
+[[noreturn]] void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 struct Vote {
     int any, all, count;
 };

@@ -217,6 +217,12 @@ DEV float f16_to_float(unsigned short x) {
 DEV unsigned pack_bf16x2(float lo, float hi) { return (unsigned)float_to_bf16(hi) << 16 | float_to_bf16(lo); }
 DEV unsigned pack_f16x2(float lo, float hi) { return (unsigned)float_to_f16(hi) << 16 | float_to_f16(lo); }
 
+DEV float table_entry(const float *table, unsigned offsets, int i) {
+    if ((uintptr_t)table % 256)
+        emu::die("table_entry of a table at %p, which is not aligned to 256 bytes", table);
+    return table[(offsets >> 8 * i & 0xff) / 4];
+}
+
 // Tensor cores, ldmatrix and asynchronous copies.
 DEV void mma_bf16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::warp_mma(emu::MMA_BF16, 1, 1, c, a, b); }
 DEV void mma_f16_16816(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::warp_mma(emu::MMA_F16, 1, 1, c, a, b); }

@@ -26,8 +26,6 @@ void meet(unsigned mask, Work work, void *argument, const char *what);
 // run executes a grid. arguments are pointers as in cuLaunchKernel and have to stay.
 void run(const Kernel &k, Dim3 grid, Dim3 block, unsigned shared_bytes, void **arguments);
 
-// die writes where the running kernel stands and aborts.
-[[noreturn]] void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // shuffle_seed is what LATHE_EMU_SHUFFLE gives; 0 runs threads and blocks in their order.
 extern uint64_t shuffle_seed;
