@@ -146,6 +146,11 @@ func ShellQuote(s string) string {
 // looks at what every operation leaves.
 func (r *Run) nonFinite(step int, loss float64, batches []datasets.Batch) error {
 	e := &NonFiniteError{Step: step + 1, Layer: -1, RateScale: r.state.rateScale()}
+	r.agreed = true
+	if !r.leads() { // which has the weights and the rows too, and repeats all micro-batches
+		e.What = "the loss or a gradient is not finite"
+		return e
+	}
 	switch {
 	case !finite(loss):
 		e.What = fmt.Sprintf("the loss is %v", loss)

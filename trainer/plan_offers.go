@@ -193,7 +193,7 @@ func (r *Run) offer(device compute.Info, c change) (o Saving, ok bool, err error
 
 // with is the run with another configuration, for plans: its rows cut, its batches laid out anew.
 func (r *Run) with(apply func(*Config)) *Run {
-	v := &Run{config: r.config, files: r.files, corpus: r.corpus, loader: r.loader, evaluation: r.evaluation, resuming: r.resuming}
+	v := &Run{config: r.config, files: r.files, corpus: r.corpus, loader: r.loader, evaluation: r.evaluation, resuming: r.resuming, ranks: r.ranks}
 	apply(&v.config)
 	if v.config.MaxSeqLength != r.config.MaxSeqLength {
 		v.corpus = r.corpus.cut(v.config.MaxSeqLength)

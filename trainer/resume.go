@@ -80,6 +80,10 @@ var resumeKeys = []string{
 // checkResume compares a run with the checkpoint it is to go on from.
 func (r *Run) checkResume(s state) error {
 	now, then := configKeys(r.config), configKeys(s.Config)
+	ranks := max(s.Ranks, 1)
+	if ranks != r.ranks { // what counts is how many micro-batches a step has
+		now[accumulation], then[accumulation] = nil, nil
+	}
 	for _, key := range resumeKeys {
 		if section := Method(key); section == "lora" || section == MethodAdapter || section == MethodPrefix {
 			if key != r.config.Method.section() {
@@ -106,6 +110,10 @@ func (r *Run) checkResume(s state) error {
 		key = "num_train_epochs"
 	}
 	constant := r.config.Schedule == ScheduleConstant || r.config.Schedule == ScheduleConstantWithWarmup
+	if !constant && old.steps != r.course.steps && ranks != r.ranks {
+		return fmt.Errorf("%w: the checkpoint was trained on %d devices, this run is on %d, so that it has %d steps for its %d, and the %s schedule depends on it: set %s so that it times the devices is %d, as it was",
+			ErrResume, ranks, r.ranks, r.course.steps, old.steps, r.config.Schedule, accumulation, s.Config.GradAccum*ranks)
+	}
 	if !constant && old.steps != r.course.steps {
 		return fmt.Errorf("%w: %s: the run now has %d steps, the checkpoint's had %d, and the %s schedule depends on it", ErrResume, key, r.course.steps, old.steps, r.config.Schedule)
 	}
@@ -113,6 +121,23 @@ func (r *Run) checkResume(s state) error {
 		return fmt.Errorf("%w: warmup_steps: %d now, %d in the checkpoint", ErrResume, r.course.warmup, old.warmup)
 	}
 	return nil
+}
+
+// accumulation is the key that the number of devices multiplies.
+const accumulation = "gradient_accumulation_steps"
+
+// ranksNotice tells of a resume on another number of devices.
+func (r *Run) ranksNotice(s state) {
+	before := max(s.Ranks, 1)
+	if before == r.ranks {
+		return
+	}
+	text := fmt.Sprintf("the checkpoint was trained on %d devices, this run is on %d", before, r.ranks)
+	if was, is := s.Config.GradAccum*before, r.accumulated(); was != is {
+		r.notice(fmt.Sprintf("%s: a step now has %d micro-batches for %d before", text, is, was))
+		return
+	}
+	r.notice(text + ": a step has the same rows as before, summed in another order")
 }
 
 func differ(section string, now, then map[string]any) error {
@@ -158,6 +183,8 @@ func (r *Run) restore(s state) error {
 	if s.Device != r.state.Device {
 		r.notice(fmt.Sprintf("the checkpoint was made on %s, this is %s: the last bits of later steps may differ", s.Device, r.state.Device))
 	}
+	r.ranksNotice(s)
+	s.Ranks = noteRanks(r.ranks)
 	s.Config, s.Fingerprints, s.Device = r.config, r.state.Fingerprints, r.state.Device
 	s.Steps, s.StepsPerEpoch = r.plan.Steps, r.plan.StepsPerEpoch
 	r.state = s

@@ -35,6 +35,19 @@ type Options struct {
 	// Progress, when set, hears of long work before the first step: "read train_file", "load model" and so on; total is -1
 	// when it is not known yet.
 	Progress func(stage string, done, total int64)
+	// Group is the ranks that train the run together, nil for this process alone. The run leaves it when it has ended, and tells
+	// the others why if it fails.
+	Group compute.Group
+	// Ranks is how many a plan is made for, where there is no Group.
+	Ranks int
+}
+
+// ranks is how many devices the run trains on.
+func (o Options) ranks() int {
+	if o.Group != nil {
+		return o.Group.Size()
+	}
+	return max(o.Ranks, 1)
 }
 
 // Run is a prepared run: its data are read and checked, its model is loaded, its memory reserved.
@@ -54,6 +67,11 @@ type Run struct {
 	released         bool // the device's memory is given back, so many bytes
 	releasedBytes    int64
 	resuming         bool
+
+	ranks          int
+	group          compute.Group
+	othersReleased bool // the other ranks' devices, as ordered
+	agreed         bool // all ranks have found the fault that ends the run
 
 	dev       compute.Device
 	base      *model.Model
@@ -83,6 +101,14 @@ var ErrMemory = errors.New("memory")
 // Prepare does all that can fail for want of data, memory or disk: it reads, checks and tokenises the rows, claims
 // output_dir, loads the model and the adapter, and reserves the memory of the largest step.
 func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) (_ *Run, err error) {
+	if opts.Group == nil {
+		opts.Group = alone{}
+	}
+	defer func() {
+		if err != nil {
+			opts.Group.Abandon(err)
+		}
+	}()
 	r, err := readRun(ctx, cfg, Environment{Device: dev.Info()}, opts)
 	if err != nil {
 		return nil, err
@@ -92,14 +118,14 @@ func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) 
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	r.dev = dev
+	r.dev, r.group = dev, opts.Group
 	if !r.plan.Fits {
 		if err := r.makeOffers(dev.Info()); err != nil {
 			return nil, err
 		}
 		return nil, r.plan.memoryError()
 	}
-	from, err := r.claim(opts.Resume)
+	from, err := r.claimAs(opts.Resume)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +137,10 @@ func Prepare(ctx context.Context, dev compute.Device, cfg Config, opts Options) 
 			return nil, err
 		}
 	}
-	return r, r.steerFrom(opts)
+	if err := r.steerFrom(opts); err != nil {
+		return nil, err
+	}
+	return r, r.meet()
 }
 
 // readRun does what needs no device: the data, the loaders, the schedule and the plan.
@@ -128,7 +157,7 @@ func readRun(ctx context.Context, cfg Config, env Environment, opts Options) (_ 
 	if opts.Progress == nil {
 		opts.Progress = func(string, int64, int64) {}
 	}
-	r := &Run{config: cfg, files: opts.Files, stopAfter: opts.StopAfter, pauseOnSaveError: opts.PauseOnSaveError, resuming: opts.Resume != "", savedStep: -1}
+	r := &Run{config: cfg, files: opts.Files, stopAfter: opts.StopAfter, pauseOnSaveError: opts.PauseOnSaveError, resuming: opts.Resume != "", savedStep: -1, ranks: opts.ranks()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.closeFiles())
@@ -155,11 +184,14 @@ func readRun(ctx context.Context, cfg Config, env Environment, opts Options) (_ 
 	return r, r.fingerprint(env.Device)
 }
 
+// accumulated is the number of micro-batches of an optimiser step: gradient_accumulation_steps on each rank.
+func (r *Run) accumulated() int { return r.config.GradAccum * max(r.ranks, 1) }
+
 func (r *Run) makeLoaders() {
 	c := r.config
 	length := r.corpus.encoder.MaxSeqLength
 	r.loader = datasets.NewLoader(r.corpus.train, datasets.LoaderConfig{
-		BatchSize: c.BatchSize, GradAccum: c.GradAccum, Packing: c.Packing, MaxSeqLength: length, Shuffle: c.Shuffle, Seed: c.DataSeed,
+		BatchSize: c.BatchSize, GradAccum: r.accumulated(), Packing: c.Packing, MaxSeqLength: length, Shuffle: c.Shuffle, Seed: c.DataSeed,
 	})
 	if len(r.corpus.validation) > 0 {
 		size := c.EvalBatchSize
@@ -177,7 +209,7 @@ func (r *Run) fingerprint(device compute.Info) error {
 	}
 	r.state = state{
 		Version: stateVersion, Steps: r.plan.Steps, StepsPerEpoch: r.plan.StepsPerEpoch, Config: r.config,
-		Device: strings.TrimSpace(device.Name + " " + device.Tier),
+		Device: strings.TrimSpace(device.Name + " " + device.Tier), Ranks: noteRanks(r.ranks),
 		Fingerprints: fingerprints{
 			Train:      fingerprintSamples(r.corpus.train),
 			Validation: fingerprintSamples(r.corpus.validation),
@@ -338,6 +370,9 @@ func (r *Run) Close() error {
 		r.base.Release()
 		r.base.Free()
 		r.base = nil
+	}
+	if r.group != nil {
+		r.group.Close() // of a run that was never trained: else it has left
 	}
 	output := r.output
 	r.output = nil

@@ -27,6 +27,10 @@ const (
 // save writes output_dir/checkpoint-N, unless it lies there already. When it cannot, the run fails, or waits for a Resume
 // to try again; the earlier checkpoints are untouched.
 func (r *Run) save(ctx context.Context) error {
+	if !r.leads() {
+		r.savedStep = r.state.Step
+		return nil
+	}
 	return r.insist(ctx, func() error {
 		if r.savedStep == r.state.Step {
 			return nil
@@ -48,6 +52,9 @@ func (r *Run) save(ctx context.Context) error {
 
 // saveFinal writes a checkpoint, then makes its files those of output_dir itself. At every moment one of both is whole.
 func (r *Run) saveFinal(ctx context.Context, reason string) error {
+	if !r.leads() {
+		return nil
+	}
 	saved := r.savedStep == r.state.Step
 	if err := r.save(ctx); err != nil {
 		return err

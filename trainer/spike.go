@@ -80,7 +80,7 @@ func replaySpikes(steps []StepPoint) (w spikeWatch) {
 }
 
 // watchLoss tells of a spike, with the rows of the step.
-func (r *Run) watchLoss(step int, loss float64, batches []datasets.Batch, logprobs [][]float32) {
+func (r *Run) watchLoss(step int, loss float64, batches []datasets.Batch, losses []microLoss) {
 	spike, found := r.spikes.add(step, loss)
 	if !found {
 		return
@@ -92,16 +92,7 @@ func (r *Run) watchLoss(step int, loss float64, batches []datasets.Batch, logpro
 	var rows []rowLoss
 	for i, b := range batches {
 		for s, sample := range b.Rows {
-			first, end := b.Seqs[s], b.Seqs[s+1]
-			labels := b.Labels[first:end]
-			trained := 0
-			for _, label := range labels {
-				if label != datasets.IgnoreIndex {
-					trained++
-				}
-			}
-			mean := sumLoss(labels, logprobs[i][first:end]) / float64(max(trained, 1))
-			rows = append(rows, rowLoss{rowName(r.loader.Sample(sample)), mean})
+			rows = append(rows, rowLoss{rowName(r.loader.Sample(sample)), losses[i].Rows[s]})
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b rowLoss) int { return cmp.Compare(b.mean, a.mean) })

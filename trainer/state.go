@@ -21,8 +21,10 @@ type state struct {
 	Fingerprints  fingerprints `json:"fingerprints"`
 	Device        string       `json:"device"` // name and tier: others compute other last bits
 	Saved         time.Time    `json:"saved"`
-	History       History      `json:"history"`
-	Best          *BestEval    `json:"best,omitempty"`
+	// Ranks is the number of devices that trained together, left out where it was one.
+	Ranks   int       `json:"ranks,omitempty"`
+	History History   `json:"history"`
+	Best    *BestEval `json:"best,omitempty"`
 	// Waited is the number of evaluations since the best one: early stopping's patience.
 	Waited int `json:"waited,omitempty"`
 	// Idle counts the steps that changed no weight: AdamW's own count is Step - Idle.
@@ -32,6 +34,14 @@ type state struct {
 	RateScale float64      `json:"learning_rate_scale,omitempty"`
 	// Scaler is fp16's.
 	Scaler *lossScaler `json:"scaler,omitempty"`
+}
+
+// noteRanks is what a checkpoint holds of the number of ranks.
+func noteRanks(n int) int {
+	if n == 1 {
+		return 0
+	}
+	return n
 }
 
 func (s *state) rateScale() float64 {

@@ -23,20 +23,21 @@ func (r *Run) trainStep(step int) (Event, error) {
 
 	// forward and backward: gradients of the micro-batches add up to those of the mean over all trained tokens
 	r.optimizer.zeroGrads()
-	logprobs := make([][]float32, len(batches))
-	for micro, b := range batches {
-		if len(b.Tokens) == 0 { // all of its rows are skipped
-			continue
-		}
-		if logprobs[micro], err = r.model.ForwardBackward(input(b), r.stepOptions(step, micro, trained)); err != nil {
-			return nil, fmt.Errorf("step %d, micro-batch %d: %w", step+1, micro, err)
-		}
+	losses, err := r.computeLosses(step, batches, trained)
+	if err != nil {
+		return nil, err
 	}
-	loss := meanLoss(batches, logprobs, trained)
+	if err := r.group.SumAll(r.optimizer.grads); err != nil {
+		return nil, fmt.Errorf("step %d: %w", step+1, err)
+	}
+	loss := meanLoss(losses, trained)
 
 	// a number that is none stops the run before it reaches the weights; with float16 a smaller scale is tried first
 	unscale := 1 / r.scaler.scale()
 	norm := r.dev.GlobalNorm(r.optimizer.grads) * unscale
+	if err := r.group.Err(); err != nil {
+		return nil, fmt.Errorf("step %d: %w", step+1, err)
+	}
 	if !finite(loss) || !finite(norm) && r.scaler == nil {
 		return nil, r.nonFinite(step, loss, batches)
 	}
@@ -50,12 +51,32 @@ func (r *Run) trainStep(step int) (Event, error) {
 	if err := r.dev.Sync(); err != nil {
 		return nil, fmt.Errorf("step %d: %w", step+1, err)
 	}
-	r.watchLoss(step+1, loss, batches, logprobs)
+	r.watchLoss(step+1, loss, batches, losses)
 	return StepDone{
 		Step: step + 1, Epoch: r.epochAfter(step + 1), Loss: loss, LearningRate: rate, GradNorm: norm,
 		Tokens: tokens, TrainedTokens: trained, TotalSteps: r.plan.Steps,
 		TokensPerSec: float64(tokens) / max(time.Since(start).Seconds(), 1e-9),
 	}, nil
+}
+
+// computeLosses runs this rank's micro-batches forward and backward, and gives the losses of all.
+func (r *Run) computeLosses(step int, batches []datasets.Batch, trained int) ([]microLoss, error) {
+	var mine []microLoss
+	for micro, b := range batches {
+		if len(b.Tokens) == 0 || !r.mine(micro) { // all of its rows are skipped, or it is another rank's
+			continue
+		}
+		logprobs, err := r.model.ForwardBackward(input(b), r.stepOptions(step, micro, trained))
+		if err != nil {
+			return nil, fmt.Errorf("step %d, micro-batch %d: %w", step+1, micro, err)
+		}
+		mine = append(mine, newMicroLoss(micro, b, logprobs))
+	}
+	losses, err := r.shareLosses(len(batches), mine)
+	if err != nil {
+		return nil, fmt.Errorf("step %d: %w", step+1, err)
+	}
+	return losses, nil
 }
 
 // stepBatches are a step's micro-batches without the rows that are skipped. One whose rows are all skipped stays, empty, so
@@ -104,11 +125,11 @@ func countTokens(batches []datasets.Batch) (tokens, trained int) {
 	return tokens, max(trained, 1)
 }
 
-// meanLoss is the mean of -ln p over the trained tokens of all batches, summed in float64 in order.
-func meanLoss(batches []datasets.Batch, logprobs [][]float32, trained int) float64 {
+// meanLoss is the mean of -ln p over the trained tokens of all micro-batches, summed in float64 in order.
+func meanLoss(losses []microLoss, trained int) float64 {
 	var sum float64
-	for i, b := range batches {
-		sum += sumLoss(b.Labels, logprobs[i])
+	for _, l := range losses {
+		sum += l.Sum
 	}
 	return sum / float64(trained)
 }
@@ -127,6 +148,6 @@ func sumLoss(labels []int32, logprobs []float32) float64 {
 func (r *Run) epochAfter(steps int) float64 {
 	perEpoch := r.plan.StepsPerEpoch
 	micro := (r.loader.Rows() + r.config.BatchSize - 1) / r.config.BatchSize
-	seen := min(steps%perEpoch*r.config.GradAccum, micro)
+	seen := min(steps%perEpoch*r.accumulated(), micro)
 	return float64(steps/perEpoch) + float64(seen)/float64(micro)
 }

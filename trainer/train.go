@@ -37,6 +37,7 @@ func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) (er
 		if err != nil {
 			r.emit(r.failed(err))
 		}
+		r.leave(err)
 	}()
 
 	r.emit(Started{
@@ -57,7 +58,9 @@ func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) (er
 func (r *Run) failed(err error) Failed {
 	e := Failed{Step: r.state.Step, Error: err.Error(), Checkpoint: newestWhole(r.config.OutputDir)}
 	if bad := (*NonFiniteError)(nil); errors.As(err, &bad) {
-		r.stopped(bad)
+		if r.leads() {
+			r.stopped(bad)
+		}
 		e.NonFinite, e.Checkpoint = bad, bad.Checkpoint
 	}
 	return e
@@ -154,6 +157,9 @@ func due(s Strategy, every, step int, p Plan) bool {
 
 // border is the place between two steps where others are heard: jobs, saves, pauses and stops.
 func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
+	if !r.leads() {
+		return r.follow()
+	}
 	paused, told := false, false
 	for {
 		if err := ctx.Err(); err != nil {
@@ -162,14 +168,23 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 		r.doWaiting()
 		w := r.control.take()
 		if !w.pause || w.save || w.stop && w.keep {
-			if err := r.takeBack(); err != nil {
+			err := r.takeBackFor(w)
+			if r.group.Err() != nil {
+				return false, false, err
+			}
+			if err != nil {
 				r.control.hold()
 				r.emit(Paused{Step: r.state.Step, Error: err.Error(), Released: r.releasedBytes})
 				w = wishes{pause: true, release: w.release}
 			}
 		}
 		if w.stop {
-			return true, w.keep, nil
+			o := stopRun
+			if w.keep {
+				o = stopKeep
+			}
+			_, err := r.agree(wish{Order: o})
+			return true, w.keep, err
 		}
 		if w.save && r.savedStep == r.state.Step { // it lies there already: say where
 			r.emit(Saved{Step: r.state.Step, Path: checkpointPath(r.config.OutputDir, r.state.Step)})
@@ -182,7 +197,8 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 			if paused {
 				r.emit(Resumed{Step: r.state.Step})
 			}
-			return false, false, nil
+			o, err := r.agree(wish{Order: goOn})
+			return o == stopKeep, o == stopKeep, err
 		}
 		if !paused {
 			paused = true
