@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/gob"
 	"encoding/json"
@@ -202,8 +203,11 @@ func (r *Run) agree(mine wish) (order, error) {
 }
 
 // follow is the border of a rank that others lead.
-func (r *Run) follow() (stop, keep bool, err error) {
+func (r *Run) follow(ctx context.Context) (stop, keep bool, err error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return false, false, fmt.Errorf("run cancelled at step %d: %w", r.state.Step, err)
+		}
 		o, err := r.agree(wish{Stop: r.control.take().stop})
 		if err != nil {
 			return false, false, err

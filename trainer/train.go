@@ -158,7 +158,7 @@ func due(s Strategy, every, step int, p Plan) bool {
 // border is the place between two steps where others are heard: jobs, saves, pauses and stops.
 func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 	if !r.leads() {
-		return r.follow()
+		return r.follow(ctx)
 	}
 	paused, told := false, false
 	for {
