@@ -1,13 +1,39 @@
-package cuda_test
+package cuda
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/ebitengine/purego"
+
 	"lathe/compute"
+	"lathe/cuda/emulator"
 )
+
+// openEmulated opens the emulated device, and tells where its library is.
+func openEmulated(t *testing.T) (*Device, string) {
+	t.Helper()
+	library, err := emulator.Build()
+	if errors.Is(err, emulator.ErrNoCompiler) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(Options{Driver: library})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d, library
+}
 
 // products is a device with the numbers of one test.
 type products struct {
@@ -34,7 +60,7 @@ func (p products) view(t compute.DType, n, off int) (compute.Buffer, []float64) 
 	case compute.BF16, compute.F16:
 		half := make([]uint16, n)
 		for i, v := range x {
-			half[i], x[i] = narrow(t, v)
+			half[i], x[i] = truncate(t, v)
 		}
 		compute.Upload(p.Device, b, half)
 	}
@@ -45,8 +71,8 @@ func (p products) view(t compute.DType, n, off int) (compute.Buffer, []float64) 
 	return b, values
 }
 
-// narrow rounds towards zero to 8 bits of mantissa, which both 16-bit floats hold.
-func narrow(t compute.DType, x float32) (uint16, float32) {
+// truncate rounds towards zero to 8 bits of mantissa, which both 16-bit floats hold.
+func truncate(t compute.DType, x float32) (uint16, float32) {
 	u := math.Float32bits(x) &^ 0xffff
 	if x = math.Float32frombits(u); t == compute.BF16 {
 		return uint16(u >> 16), x
@@ -116,8 +142,8 @@ func (p products) weight(kind string, out, in, off int) (compute.Weight, []float
 	return w, values
 }
 
-// sum is Σ_k a(i,k)·b(k,j) for each (i,j), and Σ of the terms' magnitudes, which a rounding error is measured by.
-func sum(m, n, k int, a, b func(i, k int) float64) (values, sizes []float64) {
+// terms are Σ_k a(i,k)·b(k,j) for each (i,j), and Σ of the terms' magnitudes, which a rounding error is measured by.
+func terms(m, n, k int, a, b func(i, k int) float64) (values, sizes []float64) {
 	values, sizes = make([]float64, m*n), make([]float64, m*n)
 	for i := range m {
 		for j := range n {
@@ -149,8 +175,7 @@ func (p products) check(name string, got compute.Buffer, base, values, sizes []f
 // Products whose sum is cut into parts, for every type of weight, of operands that lie as kernels like them and one element beside it,
 // with rows that no access of several elements divides.
 func TestProducts(t *testing.T) {
-	dev := open(t)
-	defer dev.Close()
+	dev, _ := openEmulated(t)
 	for _, s := range []struct{ n, in, out, rank, off int }{
 		{33, 1024, 16, 0, 0}, // LoRA's A, and its gradient
 		{140, 32, 272, 16, 0},
@@ -171,6 +196,9 @@ func TestProducts(t *testing.T) {
 			t.Run(fmt.Sprintf("%dx%dx%d+%d at %d/%s/%s", s.n, s.in, s.out, s.rank, s.off, c.kind, c.operands), func(t *testing.T) {
 				p := products{t, dev, rand.New(rand.NewPCG(uint64(s.n), uint64(i)))}
 				p.linear(s.n, s.in, s.out, s.rank, s.off, c.kind, c.operands)
+				if c.kind == "float32" {
+					p.weightGradient(s.n, s.in, s.out, s.off, c.operands)
+				}
 				if err := dev.Sync(); err != nil {
 					t.Fatal(err)
 				}
@@ -179,10 +207,57 @@ func TestProducts(t *testing.T) {
 	}
 }
 
-// linear checks the three products of one layer against float64. Relative to the sum of the terms' magnitudes a float32 sum is off by
-// some 1e-7, and one of operands rounded to bfloat16 by at most 2·2⁻⁸.
+// Every tile in every layout and type, at sizes that fill no tile; and no tile has the lanes of an ldmatrix wait for each other's banks.
+func TestTiles(t *testing.T) {
+	dev, library := openEmulated(t)
+	all16, all32 := tensor16.tiles, simt32.tiles
+	defer func() { tensor16.tiles, simt32.tiles = all16, all32 }()
+	for _, operands := range []compute.DType{compute.BF16, compute.F16, compute.F32} {
+		tiles, only := all16, &tensor16.tiles
+		if operands == compute.F32 {
+			tiles, only = all32, &simt32.tiles
+		}
+		for i, tile := range tiles {
+			*only = tiles[i : i+1]
+			t.Run(fmt.Sprintf("%s/%s", operands, tile.name()), func(t *testing.T) {
+				p := products{t, dev, rand.New(rand.NewPCG(5, uint64(i)))}
+				const n, in, out, rank = 200, 300, 272, 20
+				if tile.m >= min(tile.n, 64) { // the others are for one layout only
+					p.linear(n, in, out, rank, 0, "float32", operands)
+				}
+				p.weightGradient(n, in, out, 0, operands)
+			})
+		}
+	}
+	if extra := conflicts(t, library); extra > 0 {
+		t.Errorf("ldmatrix took %d passes more than there are matrices", extra)
+	}
+}
+
+// conflicts is how many passes of ldmatrix waited for a bank, of the emulated driver's counters.
+func conflicts(t *testing.T, library string) uint64 {
+	t.Helper()
+	h, err := purego.Dlopen(library, purego.RTLD_NOW)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counters func(*[7]uint64)
+	purego.RegisterLibFunc(&counters, h, "lathe_emu_counters")
+	var c [7]uint64 // driver.h's Counters
+	counters(&c)
+	if c[3] == 0 || c[4] == 0 {
+		t.Errorf("%d mma.sync and %d ldmatrix were counted, want some", c[3], c[4])
+	}
+	return c[5]
+}
+
+// rounding is what one product may be off by, relative to the sum of its terms' magnitudes: float32 sums by some 1e-7, terms of operands
+// rounded to bfloat16 by at most 2·2⁻⁸.
+var rounding = map[compute.DType]float64{compute.F32: 1e-6, compute.BF16: 8e-3, compute.F16: 1e-3}
+
+// linear checks the products of one layer with its weight against float64.
 func (p products) linear(n, in, out, rank, off int, kind string, operands compute.DType) {
-	tolerance := map[compute.DType]float64{compute.F32: 1e-6, compute.BF16: 8e-3, compute.F16: 1e-3}[operands]
+	tolerance := rounding[operands]
 	w, weights := p.weight(kind, out, in, off)
 	X, x := p.view(compute.F32, n*in, off)
 	DY, dy := p.view(compute.F32, n*out, off)
@@ -203,7 +278,7 @@ func (p products) linear(n, in, out, rank, off int, kind string, operands comput
 	for i := range y {
 		y[i] += b[i%out]
 	}
-	values, sizes := sum(n, out, in+rank, concat(x, in, u, 0.5), concat(weights, in, v, 1))
+	values, sizes := terms(n, out, in+rank, concat(x, in, u, 0.5), concat(weights, in, v, 1))
 	p.check("Y", Y, y, values, sizes, 1, tolerance)
 
 	DX, _ := p.view(compute.F32, n*in, off)
@@ -214,25 +289,26 @@ func (p products) linear(n, in, out, rank, off int, kind string, operands comput
 		}
 		return a[(k-out)*in+j]
 	}
-	values, sizes = sum(n, in, out+rank, concat(dy, out, u, 2), down)
+	values, sizes = terms(n, in, out+rank, concat(dy, out, u, 2), down)
 	p.check("DX", DX, make([]float64, n*in), values, sizes, 1, tolerance)
+}
 
-	if kind != "float32" {
-		return
-	}
+// weightGradient checks the third product, and the sums of columns.
+func (p products) weightGradient(n, in, out, off int, operands compute.DType) {
+	X, x := p.view(compute.F32, n*in, off)
+	DY, dy := p.view(compute.F32, n*out, off)
 	DW, dw := p.view(compute.F32, out*in, off)
 	DB, db := p.view(compute.F32, out, off)
 	p.LinearBackwardWeight(compute.LinearBackwardWeight{DW: DW, DBias: DB, DY: DY, X: X, N: n, Out: out, In: in, Scale: -1.5, Compute: operands})
-	values, sizes = sum(out, in, n, across(dy, out), across(x, in))
-	p.check("DW", DW, dw, values, sizes, -1.5, tolerance)
-	values, sizes = sum(out, 1, n, across(dy, out), func(int, int) float64 { return 1 })
+	values, sizes := terms(out, in, n, across(dy, out), across(x, in))
+	p.check("DW", DW, dw, values, sizes, -1.5, rounding[operands])
+	values, sizes = terms(out, 1, n, across(dy, out), func(int, int) float64 { return 1 })
 	p.check("DBias", DB, db, values, sizes, 1, 1e-6)
 }
 
 // A product without terms is its bias; one without rows or columns touches nothing.
 func TestProductsOfNothing(t *testing.T) {
-	dev := open(t)
-	defer dev.Close()
+	dev, _ := openEmulated(t)
 	p := products{t, dev, rand.New(rand.NewPCG(1, 1))}
 	empty, _ := p.view(compute.F32, 0, 0)
 	bias, b := p.view(compute.F32, 2, 0)
