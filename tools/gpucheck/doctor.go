@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"lathe/compute/cpu"
 	"lathe/cuda/driver"
@@ -122,7 +123,11 @@ func (c *check) latheDoctor() error {
 	cmd := exec.Command(c.lathe(), "doctor", "--json")
 	var stdout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, os.Stderr
+	began := time.Now()
 	runErr := cmd.Run()
+	if c.GPU.Rehearsal == "" {
+		c.fact("lathe doctor", "%.1f s, the driver's compilation of the kernels of its self-test included", time.Since(began).Seconds())
+	}
 	var said struct {
 		Version string `json:"version"`
 		Checks  []struct {

@@ -17,17 +17,22 @@ import (
 )
 
 // Tolerances of the reference runs. In float32 those of the project's tests: the noise between torch's own kernels is up to 7e-7 in
-// losses and norms, a mistake as small as another variant of GELU 5e-4. In bfloat16 each operand of a product is rounded to 2⁻⁹:
-// the losses of these models then wander by up to 1.5% in twenty steps at their high rates (measured on the emulated device), and a
-// wrong scale or a lost adapter by tens of percent.
+// losses and norms, a mistake as small as another variant of GELU 5e-4. bitsandbytes quantises scales otherwise on CUDA, whose bytes
+// the device writes, than on the CPU, where the references were made: one in some hundred is the next value of the map, which moves the
+// losses of these models by up to 4.1e-4 (measured on the emulated device, as the following). In bfloat16 each operand of a product is
+// rounded to 2⁻⁹, which moves them by up to 4e-3 in twenty steps; a wrong operand or a lost adapter moves them by 10% and more.
 const (
-	lossTolerance = 2e-4
-	normTolerance = 2e-3
-	bf16Tolerance = 5e-2
+	lossTolerance   = 2e-4
+	normTolerance   = 2e-3
+	doubleTolerance = 2e-3 // losses where the scales are quantised here
+	bf16Tolerance   = 1.5e-2
 )
 
 // referenceRun is a folder testdata/ref/MODEL/train-NAME.
-type referenceRun struct{ folder, name string }
+type referenceRun struct {
+	folder, name string
+	base         string // the model, where it is not the folder's own
+}
 
 // curve is what a run measured.
 type curve struct{ loss, norm []float64 }
@@ -53,7 +58,7 @@ func losses(c *check) error {
 		steps = 2
 	}
 	t := c.table(fmt.Sprintf("Largest relative difference in %d steps", steps), "run", "loss", "norm", "loss, CPU", "loss, bfloat16")
-	t.Note = fmt.Sprintf("Columns: float32 losses and gradient norms against transformers' and PEFT's (at most %.0e and %.0e), float32 losses against the CPU device's (%.0e), bfloat16 losses against PEFT's in float32 (%.0e).", lossTolerance, normTolerance, lossTolerance, bf16Tolerance)
+	t.Note = fmt.Sprintf("Columns: float32 losses and gradient norms against transformers' and PEFT's (at most %.0e and %.0e), float32 losses against the CPU device's (%.0e), bfloat16 losses against PEFT's in float32 (%.1e). Where scales are quantised on this device float32 losses may be off by %.0e: bitsandbytes does it otherwise on CUDA than on the CPU, where the references were made.", lossTolerance, normTolerance, lossTolerance, bf16Tolerance, doubleTolerance)
 	for i, run := range runs {
 		if !c.left(time.Second) {
 			c.fail("no time was left for %d of %d runs", len(runs)-i, len(runs))
@@ -78,7 +83,10 @@ func (c *check) referenceRuns() ([]referenceRun, error) {
 	var first, rest []referenceRun
 	for _, p := range paths {
 		folder := filepath.Dir(p)
-		r := referenceRun{folder, filepath.Base(filepath.Dir(folder)) + "/" + strings.TrimPrefix(filepath.Base(folder), "train-")}
+		r := referenceRun{folder: folder, name: filepath.Base(filepath.Dir(folder)) + "/" + strings.TrimPrefix(filepath.Base(folder), "train-")}
+		if r.name == "llama-gqa/qlora" { // with the bytes that bitsandbytes wrote on the CPU, too
+			first = append(first, referenceRun{folder: folder, name: "llama-gqa-nf4/qlora", base: c.testdata("llama-gqa-nf4")})
+		}
 		if strings.HasPrefix(r.name, "llama-gqa/") {
 			first = append(first, r)
 		} else {
@@ -96,29 +104,39 @@ func (c *check) compareRun(t *table, run referenceRun, dev, host compute.Device,
 	if err != nil {
 		return err
 	}
-	got, err := c.train(run, dev, steps, false)
+	cfg, err := c.referenceConfig(run)
+	if err != nil {
+		return err
+	}
+	got, err := c.train(cfg, dev, steps)
 	if err != nil {
 		return fmt.Errorf("float32: %w", err)
 	}
-	onCPU, err := c.train(run, host, steps, false)
+	onCPU, err := c.train(cfg, host, steps)
 	if err != nil {
 		return fmt.Errorf("on the CPU: %w", err)
 	}
 	loss, norm, cpuLoss := apart(got.loss, want.loss), apart(got.norm, want.norm), apart(got.loss, onCPU.loss)
 	narrow := any("none")
 	if slices.Contains(dev.Info().MatMul, compute.BF16) {
-		half, err := c.train(run, dev, steps, true)
+		half := cfg
+		half.BF16, half.QuantComputeDType = true, "bfloat16"
+		rounded, err := c.train(half, dev, steps)
 		if err != nil {
 			return fmt.Errorf("bfloat16: %w", err)
 		}
-		worst := apart(half.loss, want.loss)
+		worst := apart(rounded.loss, want.loss)
 		if !(worst <= bf16Tolerance) {
-			c.fail("%s: bfloat16 losses are off by %.2g, at most %.0e is allowed", run.name, worst, bf16Tolerance)
+			c.fail("%s: bfloat16 losses are off by %.2g, at most %.1e is allowed", run.name, worst, bf16Tolerance)
 		}
 		narrow = worst
 	}
 	c.row(t, run.name, loss, norm, cpuLoss, narrow)
-	if !(loss <= lossTolerance && norm <= normTolerance && cpuLoss <= lossTolerance) {
+	allowed := lossTolerance
+	if run.base == "" && cfg.LoadIn4bit && cfg.DoubleQuant {
+		allowed = doubleTolerance
+	}
+	if !(loss <= allowed && norm <= normTolerance && cpuLoss <= allowed) {
 		c.fail("%s: losses are off by %.2g, norms by %.2g, losses from the CPU's by %.2g", run.name, loss, norm, cpuLoss)
 	}
 	return nil
@@ -147,18 +165,19 @@ func readCurve(folder string, steps int) (w curve, err error) {
 	return w, nil
 }
 
-// train trains a reference run by its own run.yaml.
-func (c *check) train(run referenceRun, dev compute.Device, steps int, narrow bool) (curve, error) {
-	var got curve
+// referenceConfig is a reference run's own run.yaml.
+func (c *check) referenceConfig(run referenceRun) (trainer.Config, error) {
 	cfg, err := trainer.LoadConfig(filepath.Join(run.folder, "run.yaml"))
-	if err != nil {
-		return got, err
+	if run.base != "" {
+		cfg.ModelNameOrPath = run.base
 	}
 	cfg.OutputDir = filepath.Join(c.Work, "losses-out")
+	return cfg, err
+}
+
+// train trains so many steps and leaves nothing behind.
+func (c *check) train(cfg trainer.Config, dev compute.Device, steps int) (got curve, err error) {
 	defer os.RemoveAll(cfg.OutputDir)
-	if narrow {
-		cfg.BF16, cfg.QuantComputeDType = true, "bfloat16"
-	}
 	ctx, cancel := context.WithDeadline(context.Background(), c.until)
 	defer cancel()
 	r, err := trainer.Prepare(ctx, dev, cfg, trainer.Options{StopAfter: steps})

@@ -101,9 +101,12 @@ func (p packing) references() error {
 	if len(runs) == 0 {
 		return fmt.Errorf("no reference runs in %s", from)
 	}
-	models := map[string]bool{}
+	models := map[string]bool{filepath.Join(from, "llama-gqa-nf4"): true} // which bitsandbytes quantised
 	for _, run := range runs {
 		folder := filepath.Dir(run)
+		if strings.HasSuffix(folder, "prefix-projection") { // PEFT's files lack the projection that these start from
+			continue
+		}
 		models[filepath.Dir(folder)] = true
 		for _, name := range []string{"run.yaml", "rows.jsonl", "losses.json"} {
 			if err := copyFile(filepath.Join(folder, name), to, from); err != nil {

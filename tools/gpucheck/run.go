@@ -48,6 +48,11 @@ func run(args []string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(r.Work)
+	if os.Getenv("CUDA_CACHE_PATH") == "" { // what the driver compiles for this GPU, for all parts, on hosts without a home too
+		if err := os.Setenv("CUDA_CACHE_PATH", filepath.Join(r.Work, "cuda-cache")); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
 	}
