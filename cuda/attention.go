@@ -30,7 +30,7 @@ func (d *Device) Attention(a compute.Attention) {
 	f, t := planForward(s), tileOf(s.D, s.Compute)
 	size := layout{}
 	f.place(&size, s)
-	f.place(&layout{at: c.workspace(slotTask, size.size)}, s)
+	f.place(&layout{at: c.space(size.size)}, s)
 	keys, values := k, v
 	if t.narrow {
 		keys, values = f.k, f.v
@@ -81,7 +81,7 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 	b, t := planBackward(s), tileOf(s.D, s.Compute)
 	size := layout{}
 	b.place(&size, s)
-	b.place(&layout{at: c.workspace(slotTask, size.size)}, s)
+	b.place(&layout{at: c.space(size.size)}, s)
 	c.delta(b.delta, dout, out, s)
 	if t.narrow {
 		at.pack(c, "rows", &b.packedQueries, driver.P(b.q), driver.P(b.dout), driver.P(q), driver.P(dout))

@@ -34,26 +34,14 @@ func (l *attentionSpans) add(s compute.Span, tiles int) *attentionSpan {
 	return &l.list[len(l.list)-1]
 }
 
-// spansAtOnce is how many spans one launch of attention_spans writes.
-const spansAtOnce = 8
-
 // place takes the list's part of a workspace.
-func (l *attentionSpans) place(w *layout) {
-	l.at = w.take(attentionSpanBytes * int64((len(l.list)+spansAtOnce-1)/spansAtOnce*spansAtOnce))
-}
+func (l *attentionSpans) place(w *layout) { l.at = w.take(attentionSpanBytes * int64(len(l.list))) }
 
-// put writes the list to its place, by launches: a copy from the host would wait for all that runs.
+// put copies the list to its place.
 func (l *attentionSpans) put(c *checked) {
-	pair := func(low, high int32) driver.Arg { return driver.U64(uint64(uint32(low)) | uint64(uint32(high))<<32) }
-	for from := 0; from < len(l.list); from += spansAtOnce {
-		args := []driver.Arg{driver.P(l.at + driver.Ptr(from*attentionSpanBytes))}
-		for i := from; i < from+spansAtOnce; i++ {
-			var s attentionSpan
-			if i < len(l.list) {
-				s = l.list[i]
-			}
-			args = append(args, pair(s.qStart, s.qLen), pair(s.kStart, s.kLen), pair(s.tile, s.queries), pair(s.keys, s.spare))
-		}
-		c.launch("attention.attention_spans", rows(1, 1), args...)
+	words := make([]int32, 0, attentionSpanBytes/4*len(l.list))
+	for _, s := range l.list {
+		words = append(words, s.qStart, s.qLen, s.kStart, s.kLen, s.tile, s.queries, s.keys, s.spare)
 	}
+	c.copyIn(l.at, compute.Bytes(words))
 }

@@ -14,6 +14,9 @@ type allocation struct {
 	saved []byte // its content, while the device's memory is given back
 }
 
+// Size is the allocation's, in bytes.
+func (a *allocation) Size() int64 { return a.bytes }
+
 // buffer is an allocation seen as elements, or a view of a part.
 type buffer struct {
 	compute.View

@@ -55,6 +55,16 @@ func (c *checked) launch(name string, l driver.Launch, args ...driver.Arg) {
 	}
 }
 
+// copyIn copies what an operation tells its kernels to its workspace.
+func (c *checked) copyIn(to driver.Ptr, src []byte) {
+	if !c.OK || len(src) == 0 {
+		return
+	}
+	if err := c.d.ctx.CopyIn(to, src, c.d.stream); err != nil {
+		c.Fail("%w", err)
+	}
+}
+
 // blockThreads is the block of kernels that work element by element.
 const blockThreads = 256
 

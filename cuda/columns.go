@@ -19,7 +19,7 @@ func (c *checked) columnSums(s columnSums) {
 		return
 	}
 	chunks, high := columnChunks(s.n)
-	space := layout{at: c.workspace(slotTask, columnBytes(s.n, s.c))}
+	space := layout{at: c.space(columnBytes(s.n, s.c))}
 	var weights, biases driver.Ptr
 	if s.weights != 0 {
 		weights = space.take(chunkBytes(s.n, s.c))

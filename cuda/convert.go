@@ -43,7 +43,7 @@ func (d *Device) EmbeddingBackward(a compute.EmbeddingBackward) {
 	words := check.Len(a.DTable) / a.C
 	dtable, dy := c.F32("DTable", a.DTable, words, a.C), c.F32("DY", a.DY, a.N, a.C)
 	ids, _ := c.indices("IDs", a.IDs, a.N, words, math.MinInt32)
-	space := layout{at: c.workspace(slotTask, scatterBytes(a.N))}
+	space := layout{at: c.space(scatterBytes(a.N))}
 	order, sorted := space.take(4*int64(a.N)), space.take(4*int64(a.N))
 	n, width := driver.I32(int32(a.N)), driver.I32(int32(a.C))
 	c.launch("convert.sort_ids", rows(blocks(a.N, sortThreads), sortThreads), driver.P(order), driver.P(sorted), driver.P(ids), n)

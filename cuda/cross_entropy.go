@@ -13,10 +13,11 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	_, labels := c.indices("Labels", a.Labels, a.N, v, -100)
 	rows := compute.LossRows(len(compute.TrainedRows(labels)), v)
 	bytes := compute.LossBytes(rows, v, in)
-	if c.workspace(slotLoss, bytes); !c.OK {
+	space := c.workspace(slotLoss, bytes)
+	if !c.OK {
 		return
 	}
-	mem := &buffer{View: compute.NewView(compute.U8, int(bytes), 0), dev: d, mem: d.scratch[slotLoss]}
+	mem := &buffer{View: compute.NewView(compute.U8, int(bytes), 0), dev: d, mem: space}
 	compute.ChunkedLoss(d, a, labels, compute.NewLossSpace(mem, rows, v, in), func(s compute.LossSpace, n int) {
 		d.softmax(a, s, n)
 	})

@@ -34,8 +34,8 @@ type Device struct {
 
 	memory  compute.Memory
 	roots   map[*allocation]struct{}
-	scratch [slots]*allocation // workspaces of operations, grown on demand
-	report  *allocation        // where kernels report what the host could not know, an error record
+	scratch compute.Scratch[*allocation]
+	report  *allocation // where kernels report what the host could not know, an error record
 	ints    map[hostKey]hostInts
 
 	offloaded bool // all content is on the host
@@ -55,6 +55,7 @@ func Open(o Options) (*Device, error) {
 		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, err)
 	}
 	d := &Device{ctx: ctx, info: ctx.Info(), roots: map[*allocation]struct{}{}, ints: map[hostKey]hostInts{}}
+	d.scratch = compute.NewScratch(d.allocate, d.release)
 	if err := d.start(); err != nil {
 		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, errors.Join(err, d.Close()))
 	}
@@ -83,7 +84,7 @@ func (d *Device) Info() compute.Info {
 	}
 	return compute.Info{
 		Name: d.info.Name, Kind: "cuda", Tier: fmt.Sprintf("sm_%d", d.info.Capability()), GPUs: []string{d.info.UUID, d.info.PCI}, MemoryTotal: total, MemoryFree: free,
-		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.held(),
+		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.scratch.Held(),
 	}
 }
 
@@ -110,10 +111,11 @@ func (d *Device) Sync() error {
 // Close gives all memory back and lets go of the GPU; buffers of the device must not be used any more.
 func (d *Device) Close() error {
 	err := d.Sync()
+	d.scratch.Free()
 	for a := range d.roots {
 		d.release(a)
 	}
-	d.scratch, d.report = [slots]*allocation{}, nil
+	d.report = nil
 	if d.stream != 0 {
 		err = errors.Join(err, d.ctx.DestroyStream(d.stream))
 		d.stream = 0

@@ -20,12 +20,7 @@ func (d *Device) Offload() (int64, error) {
 		return 0, err
 	}
 	before := d.memory.Used
-	for s, a := range d.scratch { // holds nothing between operations
-		if a != nil {
-			d.release(a)
-			d.scratch[s] = nil
-		}
-	}
+	d.scratch.Free() // holds nothing between operations
 	for a := range d.roots {
 		a.saved = make([]byte, a.bytes)
 		if a.bytes == 0 {

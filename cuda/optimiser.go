@@ -27,16 +27,6 @@ func (l *tensorList) add(n, chunk int, more uint32, words ...uint64) {
 	l.chunks += blocks(n, chunk)
 }
 
-// upload copies a list to its place in the workspace.
-func (c *checked) upload(to driver.Ptr, l tensorList) {
-	if !c.OK {
-		return
-	}
-	if err := c.d.ctx.CopyIn(to, l.rows, c.d.stream); err != nil {
-		c.Fail("%w", err)
-	}
-}
-
 // The kernels' chunks, and the bytes of a tensor in their lists.
 const (
 	stepChunk  = 4096
@@ -71,8 +61,8 @@ func (d *Device) AdamW(a compute.AdamW) {
 	if !c.OK || l.chunks == 0 {
 		return
 	}
-	list := c.workspace(slotTask, adamWSize*int64(l.count))
-	c.upload(list, l)
+	list := c.space(adamWSize * int64(l.count))
+	c.copyIn(list, l.rows)
 	args := append([]driver.Arg{driver.P(list), driver.I32(int32(l.count))}, stepSizes(a.LR, a.Beta1, a.Beta2, a.Eps, a.Step, a.GradScale)...)
 	c.launch("adamw.adamw", rows(l.chunks, blockThreads), args...)
 }
@@ -99,9 +89,9 @@ func (d *Device) AdamW8(a compute.AdamW8) {
 	if !c.OK || l.chunks == 0 {
 		return
 	}
-	space := layout{at: c.workspace(slotTask, adamW8Bytes(l.count))}
+	space := layout{at: c.space(adamW8Bytes(l.count))}
 	tables, list := space.take(codeTables), space.take(adamW8Size*int64(l.count))
-	c.upload(list, l)
+	c.copyIn(list, l.rows)
 	c.launch("adamw.adamw8_tables", rows(codeTables/blockThreads, blockThreads), driver.P(tables), driver.P(signed), driver.P(unsigned))
 	args := []driver.Arg{
 		driver.P(list), driver.I32(int32(l.count)), driver.P(signed), driver.P(unsigned), driver.P(tables), driver.F32(float32(a.Beta1)),
@@ -152,9 +142,9 @@ func (d *Device) GlobalNorm(buffers []compute.Buffer) float64 {
 	if !c.OK || l.chunks == 0 {
 		return 0
 	}
-	space := layout{at: c.workspace(slotTask, normBytes(l.count))}
+	space := layout{at: c.space(normBytes(l.count))}
 	list, partial := space.take(numberSize*int64(l.count)), space.take(8*int64(l.chunks))
-	c.upload(list, l)
+	c.copyIn(list, l.rows)
 	c.launch("reduce.square_sums", rows(l.chunks, blockThreads), driver.P(partial), driver.P(list), driver.I32(int32(l.count)), driver.I64(int64(chunk)))
 	sum := 0.0
 	for _, w := range c.words(partial, l.chunks) {
@@ -186,9 +176,9 @@ func (d *Device) FirstNonFinite(buffers []compute.Buffer) (buffer, index int) {
 	if !c.OK || l.chunks == 0 {
 		return -1, -1
 	}
-	space := layout{at: c.workspace(slotTask, normBytes(l.count))}
+	space := layout{at: c.space(normBytes(l.count))}
 	list, lowest := space.take(numberSize*int64(l.count)), space.take(8)
-	c.upload(list, l)
+	c.copyIn(list, l.rows)
 	c.set(lowest, 0xff, 8)
 	c.launch("reduce.first_non_finite", rows(l.chunks, blockThreads), driver.P(lowest), driver.P(list), driver.I32(int32(l.count)),
 		driver.I64(int64(chunk)))

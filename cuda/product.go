@@ -122,7 +122,7 @@ func (c *checked) layout(bytes int64) *layout {
 	if bytes == 0 {
 		return &layout{}
 	}
-	return &layout{at: c.workspace(slotTask, bytes)}
+	return &layout{at: c.space(bytes)}
 }
 
 // multiply runs a product, unless something before it did not fit.

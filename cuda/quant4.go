@@ -21,7 +21,7 @@ func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 	}
 	absmax, blocks := a.Absmax, (n+dst.Quant.Block-1)/dst.Quant.Block
 	if absmax == 0 {
-		absmax = c.workspace(slotTask, quantizeBytes(dst))
+		absmax = c.space(quantizeBytes(dst))
 	}
 	kernel := [...]string{compute.F32: "quant4.quantize4_f32", compute.BF16: "quant4.quantize4_bf16", compute.F16: "quant4.quantize4_f16"}
 	grid := min(1<<20, (blocks+quantWarps-1)/quantWarps)

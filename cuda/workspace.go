@@ -1,73 +1,39 @@
 package cuda
 
 import (
-	"fmt"
-
 	"lathe/compute"
 	"lathe/cuda/driver"
 )
 
-// slot names a workspace: an operation that calls others must not lose its own to them.
-type slot int
-
+// The slots of the workspace by their uses.
 const (
-	slotTask slot = iota // of one operation
-	slotLoss             // of LinearCrossEntropy, which calls products
-	slots
+	slotTask = compute.SlotSimple    // of one operation
+	slotLoss = compute.SlotComposite // of LinearCrossEntropy, which calls products
 )
 
-// workspace returns scratch memory of at least so many bytes, whose content lasts until the slot's next use.
-func (c *checked) workspace(s slot, bytes int64) driver.Ptr {
+// workspace returns scratch memory of at least so many bytes, whose content lasts until the slot's next use. It is nil where
+// memory is short, or something before did not fit.
+func (c *checked) workspace(s compute.Slot, bytes int64) *allocation {
 	if !c.OK {
-		return 0
+		return nil
 	}
-	if err := c.d.grow(s, bytes); err != nil {
-		c.Fail("%w", err)
-		return 0
-	}
-	return c.d.scratch[s].p
-}
-
-// grow makes a slot hold at least so many bytes.
-func (d *Device) grow(s slot, bytes int64) error {
-	if a := d.scratch[s]; a != nil {
-		if a.bytes >= bytes {
-			return nil
-		}
-		d.release(a)
-		d.scratch[s] = nil
-	}
-	a, err := d.allocate(bytes)
+	a, err := c.d.scratch.Grow(s, bytes)
 	if err != nil {
-		return fmt.Errorf("reserve workspace: %w", err)
+		c.Fail("%w", err)
 	}
-	d.scratch[s] = a
-	return nil
+	return a
 }
 
-// held is what the slots hold now.
-func (d *Device) held() int64 {
-	var n int64
-	for _, a := range d.scratch {
-		if a != nil {
-			n += a.bytes
-		}
+// space is the address of a workspace of one operation.
+func (c *checked) space(bytes int64) driver.Ptr {
+	if a := c.workspace(slotTask, bytes); a != nil {
+		return a.p
 	}
-	return n
+	return 0
 }
 
 // Reserve is compute.Device's Reserve.
-func (d *Device) Reserve(w compute.Workspace) error {
-	for s, bytes := range [slots]int64{slotTask: w.Simple, slotLoss: w.Composite} {
-		if bytes == 0 {
-			continue
-		}
-		if err := d.grow(slot(s), bytes); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (d *Device) Reserve(w compute.Workspace) error { return d.scratch.Reserve(w) }
 
 // rule is the workspace of operations, by the functions that the operations themselves use.
 type rule struct{}

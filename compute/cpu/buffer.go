@@ -16,6 +16,9 @@ type allocation struct {
 	bytes int64
 }
 
+// Size is the allocation's, in bytes.
+func (a *allocation) Size() int64 { return a.bytes }
+
 // buffer is an allocation seen as elements, or a view of a part.
 type buffer struct {
 	compute.View

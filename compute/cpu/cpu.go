@@ -52,7 +52,7 @@ type Device struct {
 	memory  compute.Memory
 	atOpen  int64 // memory that was available when the device opened, 0 where the system does not say
 	roots   map[*allocation]struct{}
-	scratch [slots]*allocation // workspaces of operations, grown on demand
+	scratch compute.Scratch[*allocation]
 	err     error
 }
 
@@ -78,6 +78,7 @@ func New(o Options) (*Device, error) {
 	}
 	best := C.lathe_best_tier()
 	d := &Device{name: processorName(), tier: best, roots: map[*allocation]struct{}{}}
+	d.scratch = compute.NewScratch(d.allocate, d.release)
 	if o.Tier != "" {
 		i := slices.Index(tiers, o.Tier)
 		if i < 0 {
@@ -103,7 +104,7 @@ func (d *Device) Info() compute.Info {
 	return compute.Info{
 		Name: d.name, Kind: "cpu", Tier: tiers[d.tier], Threads: int(d.threads),
 		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32}, Workspace: rule{d.threads},
-		WorkspaceHeld: d.held(),
+		WorkspaceHeld: d.scratch.Held(),
 	}
 }
 
@@ -122,10 +123,10 @@ func (d *Device) Sync() error {
 
 // Close gives all memory back; buffers of the device must not be used any more.
 func (d *Device) Close() error {
+	d.scratch.Free()
 	for a := range d.roots {
 		d.release(a)
 	}
-	d.scratch = [slots]*allocation{}
 	return d.Sync()
 }
 

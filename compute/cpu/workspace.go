@@ -10,65 +10,25 @@ import (
 	"lathe/compute"
 )
 
-// slot names a workspace: an operation that calls others must not lose its own to them.
-type slot int
-
+// The slots of the workspace by their uses.
 const (
-	slotTask slot = iota // of one C call
-	slotLoss             // of LinearCrossEntropy, which calls products
-	slots
+	slotTask = compute.SlotSimple    // of one operation
+	slotLoss = compute.SlotComposite // of LinearCrossEntropy, which calls products
 )
 
 // workspace returns scratch memory of at least so many bytes, whose content lasts until the slot's next use. It is nil, with
 // an error remembered, where memory is short.
-func (d *Device) workspace(op string, s slot, bytes int64) *allocation {
-	if err := d.grow(s, bytes); err != nil {
+func (d *Device) workspace(op string, s compute.Slot, bytes int64) *allocation {
+	a, err := d.scratch.Grow(s, bytes)
+	if err != nil {
 		d.fail(fmt.Errorf("%s: %w", op, err))
 		return nil
 	}
-	return d.scratch[s]
-}
-
-// grow makes a slot hold at least so many bytes.
-func (d *Device) grow(s slot, bytes int64) error {
-	if a := d.scratch[s]; a != nil {
-		if a.bytes >= bytes {
-			return nil
-		}
-		d.release(a)
-		d.scratch[s] = nil
-	}
-	a, err := d.allocate(bytes)
-	if err != nil {
-		return fmt.Errorf("reserve workspace: %w", err)
-	}
-	d.scratch[s] = a
-	return nil
-}
-
-// held is what the slots hold now.
-func (d *Device) held() int64 {
-	var n int64
-	for _, a := range d.scratch {
-		if a != nil {
-			n += a.bytes
-		}
-	}
-	return n
+	return a
 }
 
 // Reserve is compute.Device's Reserve.
-func (d *Device) Reserve(w compute.Workspace) error {
-	for s, bytes := range [slots]int64{slotTask: w.Simple, slotLoss: w.Composite} {
-		if bytes == 0 {
-			continue
-		}
-		if err := d.grow(slot(s), bytes); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (d *Device) Reserve(w compute.Workspace) error { return d.scratch.Reserve(w) }
 
 // rule is the workspace of operations on a number of threads, by the functions that the operations themselves use.
 type rule struct{ threads C.int }

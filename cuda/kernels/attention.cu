@@ -1,19 +1,5 @@
-// What attention needs beside its products: the list of spans, the rows' dot products with the gradient, the sum over chunks of keys.
+// What attention needs beside its products: the rows' dot products with the gradient, the sum over chunks of keys.
 #include "attention.h"
-
-#define SPAN_ARGS(i) long long a##i, long long b##i, long long c##i, long long d##i
-#define PUT_SPAN(i) put_span(to + i, a##i, b##i, c##i, d##i)
-
-DEV void put_span(AttentionSpan *to, long long a, long long b, long long c, long long d) {
-    long long *p = (long long *)to;
-    p[0] = a, p[1] = b, p[2] = c, p[3] = d;
-}
-
-// attention_spans writes eight spans that are its arguments: a launch, unlike a copy from the host, waits for nothing. One thread.
-KERNEL(attention_spans, AttentionSpan *to, SPAN_ARGS(0), SPAN_ARGS(1), SPAN_ARGS(2), SPAN_ARGS(3), SPAN_ARGS(4), SPAN_ARGS(5),
-       SPAN_ARGS(6), SPAN_ARGS(7)) {
-    PUT_SPAN(0), PUT_SPAN(1), PUT_SPAN(2), PUT_SPAN(3), PUT_SPAN(4), PUT_SPAN(5), PUT_SPAN(6), PUT_SPAN(7);
-}
 
 // delta[row] = Σ_c dout[row,c]·out[row,c] for all rows of [NQ·H,D]: a thread a row, in the order in which attention_backward_f32.h sums
 // dout·v. So a query that sees one key, whose out is v, gets a gradient of exactly zero.
