@@ -79,6 +79,7 @@ func (t attentionTile) forwardShared(m int) int { return 4 * ((m+2*t.n)*(t.pad+4
 
 // keysShared and queriesShared are those of the backward pass: both sides' two tiles, what is between, and numbers of rows.
 func (t attentionTile) keysShared() int { return t.queriesShared() + 4*(t.own*(t.other+8)+4*t.other) }
+
 func (t attentionTile) queriesShared() int {
 	return 4 * (2*(t.own+t.other)*(t.pad+4) + t.own*(t.other+8))
 }
