@@ -131,10 +131,6 @@ func sum(m, n, k int, a, b func(i, k int) float64) (values, sizes []float64) {
 	return values, sizes
 }
 
-func along(x []float64, ld int) func(i, k int) float64 {
-	return func(i, k int) float64 { return x[i*ld+k] }
-}
-
 func across(x []float64, ld int) func(i, k int) float64 {
 	return func(i, k int) float64 { return x[k*ld+i] }
 }
