@@ -190,8 +190,16 @@ func TestProducts(t *testing.T) {
 			kind     string
 			operands compute.DType
 		}{
-			{"float32", compute.F32}, {"float32", compute.BF16}, {"bfloat16", compute.F32}, {"bfloat16", compute.BF16}, {"float16", compute.BF16},
-			{"float16", compute.F16}, {"nf4", compute.F32}, {"nf4", compute.BF16}, {"fp4 double", compute.F32}, {"fp4 double", compute.F16},
+			{"float32", compute.F32},
+			{"float32", compute.BF16},
+			{"bfloat16", compute.F32},
+			{"bfloat16", compute.BF16},
+			{"float16", compute.BF16},
+			{"float16", compute.F16},
+			{"nf4", compute.F32},
+			{"nf4", compute.BF16},
+			{"fp4 double", compute.F32},
+			{"fp4 double", compute.F16},
 		} {
 			t.Run(fmt.Sprintf("%dx%dx%d+%d at %d/%s/%s", s.n, s.in, s.out, s.rank, s.off, c.kind, c.operands), func(t *testing.T) {
 				p := products{t, dev, rand.New(rand.NewPCG(uint64(s.n), uint64(i)))}

@@ -36,8 +36,9 @@ func TestAdapterRoundTrip(t *testing.T) {
 			if err := b.Save(second); err != nil {
 				t.Fatal(err)
 			}
-			sameTensors(t, filepath.Join(dir, AdapterWeightsFile), filepath.Join(first, AdapterWeightsFile))
-			sameFile(t, filepath.Join(first, AdapterWeightsFile), filepath.Join(second, AdapterWeightsFile))
+			weights := a.method.weightsFile()
+			sameTensors(t, filepath.Join(dir, weights), filepath.Join(first, weights))
+			sameFile(t, filepath.Join(first, weights), filepath.Join(second, weights))
 			sameFile(t, filepath.Join(first, AdapterConfigFile), filepath.Join(second, AdapterConfigFile))
 			a.Free()
 			b.Free()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lathe/internal/alloctest"
 	"lathe/internal/sparsemodel"
 )
 
@@ -60,6 +61,9 @@ func highWater(t *testing.T) int64 {
 func TestLoadingStreams(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not run: it quantises half a billion weights, and -short is set")
+	}
+	if alloctest.Instrumented {
+		t.Skip("not run: under the race detector a process holds shadows of its memory too")
 	}
 	for _, c := range []struct {
 		name  string
