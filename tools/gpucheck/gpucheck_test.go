@@ -17,7 +17,7 @@ import (
 	"lathe/cuda/emulator"
 )
 
-// packed is a folder as it travels, with the emulated driver.
+// packed is a folder that has travelled as an archive, with the emulated driver.
 func packed(t *testing.T) string {
 	t.Helper()
 	if _, err := emulator.Build(); errors.Is(err, emulator.ErrNoCompiler) {
@@ -25,11 +25,15 @@ func packed(t *testing.T) string {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	dir := openTempDir(t)
-	if err := pack([]string{"--out", dir, "--emulator"}, io.Discard); err != nil {
+	folder := filepath.Join(t.TempDir(), "gpucheck")
+	if err := pack([]string{"--out", folder, "--emulator", "--archive"}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	dir := openTempDir(t)
+	if out, err := exec.Command("tar", "-xzf", folder+archiveSuffix, "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return filepath.Join(dir, "gpucheck")
 }
 
 // openTempDir is a temporary folder that other users may enter and write.

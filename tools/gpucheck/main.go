@@ -1,6 +1,6 @@
 // Command gpucheck checks and measures the CUDA device on a host with a GPU, which needs no Go: one folder of binaries goes there.
 //
-//	go run ./tools/gpucheck pack --out /tmp/gpucheck      # here, with Go: lathe, gpucheck and the small reference runs
+//	go run ./tools/gpucheck pack --out /tmp/gpucheck      # here, with Go: a folder of one binary and the small reference runs
 //	/tmp/gpucheck/gpucheck run --out report               # there: a report in Markdown and JSON, for docs/gpu/
 //	/tmp/gpucheck/gpucheck run --only suite,kernels       # parts of it; `gpucheck list` names them
 //
@@ -14,13 +14,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"lathe/internal/cli"
 )
 
 // errFailed: the report tells what failed.
 var errFailed = errors.New("some parts failed")
 
 const usage = `usage:
-  gpucheck pack --out DIR [--emulator] [--bitsandbytes DIR]   make the folder (needs Go and a checkout)
+  gpucheck pack --out DIR [--archive] [--emulator] …  make the folder (needs Go and a checkout)
   gpucheck run [--out DIR] [--only PART,…] [--quick] …        run it on a GPU host; -h lists the flags
   gpucheck list                                               the parts and their limits
 `
@@ -52,6 +54,8 @@ func dispatch(args []string, stdout io.Writer) error {
 			fmt.Fprintf(stdout, "%-9s %4.0fs  %s\n", p.name, p.limit.Seconds(), p.what)
 		}
 		return nil
+	case "lathe": // the program itself, so that one binary is enough: the folder's lathe is a script that calls this
+		os.Exit(cli.Main(args[1:]))
 	case "part":
 		return runPart(args[1:])
 	case "suite":

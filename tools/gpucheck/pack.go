@@ -21,6 +21,7 @@ const sizeLimit = 60 << 20
 type packing struct {
 	root, out    string
 	emulator     bool
+	archive      bool
 	bitsandbytes string
 }
 
@@ -28,6 +29,7 @@ func pack(args []string, stdout io.Writer) error {
 	var p packing
 	f := flag.NewFlagSet("gpucheck pack", flag.ContinueOnError)
 	f.StringVar(&p.out, "out", "", "folder to make (needed)")
+	f.BoolVar(&p.archive, "archive", false, "write FOLDER.tar.gz too, a third of its size")
 	f.BoolVar(&p.emulator, "emulator", false, "add the emulated driver, for a rehearsal (needs g++ on linux/amd64)")
 	f.StringVar(&p.bitsandbytes, "bitsandbytes", "", "an installed bitsandbytes package to take along, for a host that has torch alone: its folder in site-packages; of its libraries those for CUDA 13")
 	if err := f.Parse(args); err != nil {
@@ -43,7 +45,7 @@ func pack(args []string, stdout io.Writer) error {
 	if p.out, err = filepath.Abs(p.out); err != nil {
 		return err
 	}
-	for _, step := range []func() error{p.binaries, p.references, p.script, p.python, p.emulated} {
+	for _, step := range []func() error{p.binary, p.references, p.scripts, p.python, p.emulated, p.compress} {
 		if err := step(); err != nil {
 			return fmt.Errorf("pack: %w", err)
 		}
@@ -73,8 +75,8 @@ func (p packing) command(name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// binaries builds lathe as a release has it, and this program.
-func (p packing) binaries() error {
+// binary builds this program, which holds lathe.
+func (p packing) binary() error {
 	from := "unknown"
 	if hash, err := p.command("git", "rev-parse", "--short=12", "HEAD"); err == nil {
 		from = hash
@@ -83,12 +85,8 @@ func (p packing) binaries() error {
 		}
 	}
 	flags := "-s -w -X 'main.commit=" + from + "'"
-	for name, source := range map[string]string{"lathe": ".", "gpucheck": "./tools/gpucheck"} {
-		if _, err := p.command("go", "build", "-trimpath", "-ldflags", flags, "-o", filepath.Join(p.out, name), source); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := p.command("go", "build", "-trimpath", "-ldflags", flags, "-o", filepath.Join(p.out, "gpucheck"), "./tools/gpucheck")
+	return err
 }
 
 // references copies the reference models and runs without the dumps that only other tests read.
@@ -173,10 +171,17 @@ func copyFile(path, to, from string) error {
 	return os.WriteFile(target, data, 0o644)
 }
 
-// script starts the program by a name that needs no explanation.
-func (p packing) script() error {
-	text := "#!/bin/sh\n# Checks and measures the CUDA device here; see gpucheck run -h.\nexec \"$(dirname \"$0\")/gpucheck\" run \"$@\"\n"
-	return os.WriteFile(filepath.Join(p.out, "gpucheck.sh"), []byte(text), 0o755)
+// scripts start the program by names that need no explanation.
+func (p packing) scripts() error {
+	for name, text := range map[string]string{
+		"gpucheck.sh": "# Checks and measures the CUDA device here; see gpucheck run -h.\nexec \"$(dirname \"$0\")/gpucheck\" run \"$@\"\n",
+		"lathe":       "# lathe itself, as its own binary has it.\nexec \"$(dirname \"$0\")/gpucheck\" lathe \"$@\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(p.out, name), []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // python takes bitsandbytes along. Its wheel holds a library of 20 MB for each CUDA version.
@@ -234,6 +239,9 @@ func (p packing) tell(stdout io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %d files, %.1f MiB\n", p.out, files, float64(size)/(1<<20))
+	if info, err := os.Stat(p.out + archiveSuffix); err == nil && p.archive {
+		fmt.Fprintf(stdout, "%s: %.1f MiB\n", p.out+archiveSuffix, float64(info.Size())/(1<<20))
+	}
 	if size > sizeLimit {
 		return fmt.Errorf("that is more than the %d MiB that may travel", sizeLimit>>20)
 	}
