@@ -6,6 +6,9 @@
 // operands (Info.MatMul) and sum in float32. All work goes to one stream in the order of the calls, so that results do not
 // depend on timing; sums have a fixed order, so that the same calls give the same bits on the same kind of GPU.
 //
+// Large products in 16 bits go to cuBLASLt where it is installed (package cublaslt, product_lt.go) and its results are those of the own
+// kernels; LATHE_CUBLASLT=off does without it.
+//
 // The same kernels run without a GPU on the emulated device (package emulator), which is how the tests see them.
 package cuda
 
@@ -23,6 +26,9 @@ type Options struct {
 	Ordinal int
 	// Driver is the path of the driver's library; empty is what driver.Open takes.
 	Driver string
+	// CublasLt is the path of cuBLASLt or of a folder that holds it, "off" for none; empty looks for it as cublaslt.Candidates does,
+	// unless Driver is set.
+	CublasLt string
 }
 
 // Device is one GPU as a compute.Device. It is used by one goroutine at a time, which need not keep its OS thread.
@@ -31,6 +37,9 @@ type Device struct {
 	stream driver.Stream
 	info   driver.Info
 	code   *code
+	lt     lt
+
+	options Options
 
 	memory  compute.Memory
 	roots   map[*allocation]struct{}
@@ -54,7 +63,7 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, err)
 	}
-	d := &Device{ctx: ctx, info: ctx.Info(), roots: map[*allocation]struct{}{}, ints: map[hostKey]hostInts{}}
+	d := &Device{ctx: ctx, info: ctx.Info(), options: o, roots: map[*allocation]struct{}{}, ints: map[hostKey]hostInts{}}
 	d.scratch = compute.NewScratch(d.allocate, d.release)
 	if err := d.start(); err != nil {
 		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, errors.Join(err, d.Close()))
@@ -111,6 +120,7 @@ func (d *Device) Sync() error {
 // Close gives all memory back and lets go of the GPU; buffers of the device must not be used any more.
 func (d *Device) Close() error {
 	err := d.Sync()
+	d.closeLt()
 	d.scratch.Free()
 	for a := range d.roots {
 		d.release(a)

@@ -7,8 +7,9 @@ import (
 
 // narrowed is an operand of 16-bit elements as gemm16.h wants it.
 type narrowed struct {
-	p  driver.Ptr
-	ld int
+	p     driver.Ptr
+	ld    int
+	width int // of its own part of a row
 }
 
 // narrowWidth is the length of a 16-bit operand's rows: whole chunks of 16 bytes.
@@ -24,31 +25,62 @@ type narrow struct {
 	parts      driver.Ptr
 }
 
-// narrow lays the workspace out.
+// narrow lays the workspace out. Low-rank operands lie behind the main ones where those are copied: in the same rows where k runs along
+// them, in rows of their own where it runs across.
 func (p *product) narrow(l *layout) narrow {
 	n := narrow{shape: tensor16.choose(p.form, p.m, p.n, p.k, p.r)}
-	place := func(o operand) narrowed {
-		if o.rows == 0 || o.cols == 0 {
-			return narrowed{}
-		}
-		if o.ready(p.compute) {
-			return narrowed{p: o.p, ld: o.ld}
-		}
-		width := narrowWidth(o.cols)
-		return narrowed{p: l.take(2 * int64(o.rows) * int64(width)), ld: width}
-	}
-	n.a, n.b = place(p.a), place(p.b)
-	if p.r > 0 {
-		n.u, n.v = place(p.u), place(p.v)
-	}
+	n.a, n.u = p.place(l, p.a, p.u, p.form != formTN)
+	n.b, n.v = p.place(l, p.b, p.v, p.form == formNT)
 	if n.shape.parts > 1 {
 		n.parts = l.take(n.shape.partBytes(p.m, p.n))
 	}
 	return n
 }
 
+// place finds room for a main operand and its low-rank one.
+func (p *product) place(l *layout, main, low operand, along bool) (narrowed, narrowed) {
+	width, lowWidth := narrowWidth(main.cols), narrowWidth(low.cols)
+	if p.r == 0 {
+		low.rows, lowWidth = 0, 0
+	}
+	if main.ready(p.compute) {
+		m := narrowed{p: main.p, ld: main.ld, width: main.cols}
+		if p.r == 0 {
+			return m, narrowed{}
+		}
+		return m, narrowed{p: l.take(2 * int64(low.rows) * int64(lowWidth)), ld: lowWidth, width: lowWidth}
+	}
+	if along {
+		ld := width + lowWidth
+		at := l.take(2 * int64(main.rows) * int64(ld))
+		return narrowed{p: at, ld: ld, width: width}, narrowed{p: at + driver.Ptr(2*width), ld: ld, width: lowWidth}
+	}
+	at := l.take(2 * int64(main.rows+low.rows) * int64(width))
+	return narrowed{p: at, ld: width, width: width}, narrowed{p: at + driver.Ptr(2*main.rows*width), ld: width, width: lowWidth}
+}
+
+// joined says whether main and low-rank operands are one product with a longer sum, and how long that is.
+func (p *product) joined(n narrow) (bool, int) {
+	width := narrowWidth(p.k)
+	behind := p.r > 0 && n.u.p == n.a.p+driver.Ptr(2*width)
+	if p.form == formNT {
+		return behind && n.v.p == n.b.p+driver.Ptr(2*width), width + narrowWidth(p.r)
+	}
+	return behind && p.k == width && n.v.p == n.b.p+driver.Ptr(2*p.k*n.b.ld), p.k + p.r
+}
+
 // multiply16 multiplies on the tensor cores: operands are made 16 bits wide first, where they are not.
 func (c *checked) multiply16(p *product) {
+	lt := c.withLt(p) // which may take the workspace itself
+	n := c.packed(p)
+	if lt && c.multiplyLt(p, n) {
+		return
+	}
+	c.kernel16(p, n)
+}
+
+// packed makes a product's operands 16 bits wide.
+func (c *checked) packed(p *product) narrow {
 	n := p.narrow(c.layout(p.bytes()))
 	c.pack(n.a, p.a, p.compute, 1)
 	c.pack(n.b, p.b, p.compute, 1)
@@ -56,6 +88,11 @@ func (c *checked) multiply16(p *product) {
 		c.pack(n.u, p.u, p.compute, p.ext)
 		c.pack(n.v, p.v, p.compute, 1)
 	}
+	return n
+}
+
+// kernel16 multiplies packed operands with lathe's own kernels.
+func (c *checked) kernel16(p *product, n narrow) {
 	module := "gemm_bf16"
 	if p.compute == compute.F16 {
 		module = "gemm_f16"
@@ -77,7 +114,7 @@ func (c *checked) multiply16(p *product) {
 
 // pack writes scale times an operand in 16 bits, unless it is used where it lies.
 func (c *checked) pack(to narrowed, from operand, t compute.DType, scale float32) {
-	if to.p == from.p || to.p == 0 {
+	if to.p == from.p {
 		return
 	}
 	name := "operands.pack_bf16"
@@ -88,6 +125,6 @@ func (c *checked) pack(to narrowed, from operand, t compute.DType, scale float32
 		driver.P(to.p), driver.I64(int64(to.ld)), driver.P(from.p), driver.I64(int64(from.ld)), driver.I32(int32(from.kind)), flag(from.aligned(8)),
 	}
 	args = append(args, from.quant.args()...)
-	args = append(args, driver.I64(int64(from.rows)), driver.I32(int32(from.cols)), driver.I32(int32(to.ld)), driver.F32(scale))
-	c.launch(name, threads(int64(from.rows)*int64(to.ld/8)), args...)
+	args = append(args, driver.I64(int64(from.rows)), driver.I32(int32(from.cols)), driver.I32(int32(to.width)), driver.F32(scale))
+	c.launch(name, threads(int64(from.rows)*int64(to.width/8)), args...)
 }

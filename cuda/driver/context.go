@@ -75,6 +75,16 @@ func (c *Context) enter() Result {
 
 func (c *Context) leave() { runtime.UnlockOSThread() }
 
+// With runs f on a locked OS thread on which the context is current, for libraries that work on the current context.
+func (c *Context) With(f func() error) error {
+	r := c.enter()
+	defer c.leave()
+	if r != Success {
+		return c.fail("cuCtxSetCurrent", r)
+	}
+	return f()
+}
+
 // do makes one call in the context.
 func (c *Context) do(name string, f func() Result) error {
 	r := c.enter()
