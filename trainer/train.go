@@ -160,23 +160,15 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 	if !r.leads() {
 		return r.follow(ctx)
 	}
-	paused, told := false, false
+	var told rest
 	for {
 		if err := ctx.Err(); err != nil {
 			return false, false, fmt.Errorf("run cancelled at step %d: %w", r.state.Step, err)
 		}
 		r.doWaiting()
-		w := r.control.take()
-		if !w.pause || w.save || w.stop && w.keep {
-			err := r.takeBackFor(w)
-			if r.group.Err() != nil {
-				return false, false, err
-			}
-			if err != nil {
-				r.control.hold()
-				r.emit(Paused{Step: r.state.Step, Error: err.Error(), Released: r.releasedBytes})
-				w = wishes{pause: true, release: w.release}
-			}
+		w, err := r.hear()
+		if err != nil {
+			return false, false, err
 		}
 		if w.stop {
 			o := stopRun
@@ -186,40 +178,76 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 			_, err := r.agree(wish{Order: o})
 			return true, w.keep, err
 		}
-		if w.save && r.savedStep == r.state.Step { // it lies there already: say where
-			r.emit(Saved{Step: r.state.Step, Path: checkpointPath(r.config.OutputDir, r.state.Step)})
-		} else if w.save {
-			if err := r.save(ctx); err != nil {
+		if w.save {
+			if err := r.saveHere(ctx); err != nil {
 				return false, false, err
 			}
 		}
 		if !w.pause {
-			if paused {
+			if told.paused {
 				r.emit(Resumed{Step: r.state.Step})
 			}
 			o, err := r.agree(wish{Order: goOn})
 			return o == stopKeep, o == stopKeep, err
 		}
-		if !paused {
-			paused = true
-			r.emit(Paused{Step: r.state.Step})
-		}
-		if w.release && !r.released {
-			if err := r.giveBack(); err != nil {
-				return false, false, err
-			}
-			if !told { // once, however many prompts have taken it again meanwhile
-				told = true
-				r.emit(Paused{Step: r.state.Step, Released: r.releasedBytes})
-			}
-		}
-		select {
-		case j := <-r.control.jobs:
-			r.do(j)
-		case <-r.control.wake:
-		case <-ctx.Done():
+		if err := r.wait(ctx, w, &told); err != nil {
+			return false, false, err
 		}
 	}
+}
+
+// hear takes what is wanted, and the device's memory back where that needs it. Memory that cannot be had keeps the run paused.
+func (r *Run) hear() (wishes, error) {
+	w := r.control.take()
+	if w.pause && !w.save && !(w.stop && w.keep) {
+		return w, nil
+	}
+	err := r.takeBackFor(w)
+	if r.group.Err() != nil {
+		return w, err
+	}
+	if err != nil {
+		r.control.hold()
+		r.emit(Paused{Step: r.state.Step, Error: err.Error(), Released: r.releasedBytes})
+		w = wishes{pause: true, release: w.release}
+	}
+	return w, nil
+}
+
+// saveHere writes a checkpoint of this step, or says where it lies already.
+func (r *Run) saveHere(ctx context.Context) error {
+	if r.savedStep == r.state.Step {
+		r.emit(Saved{Step: r.state.Step, Path: checkpointPath(r.config.OutputDir, r.state.Step)})
+		return nil
+	}
+	return r.save(ctx)
+}
+
+// rest is what a pause has told already.
+type rest struct{ paused, released bool }
+
+// wait holds the run until something is wanted; meanwhile jobs are done.
+func (r *Run) wait(ctx context.Context, w wishes, told *rest) error {
+	if !told.paused {
+		told.paused = true
+		r.emit(Paused{Step: r.state.Step})
+	}
+	if w.release && !r.released {
+		if err := r.giveBack(); err != nil {
+			return err
+		}
+		if !told.released { // once, however many prompts have taken it again meanwhile
+			told.released = true
+			r.emit(Paused{Step: r.state.Step, Released: r.releasedBytes})
+		}
+	}
+	select {
+	case j := <-r.control.jobs:
+		r.do(j)
+	case <-r.control.wake:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // finish writes the final state and says goodbye.
