@@ -132,7 +132,9 @@ func (e *engine) train(id int64, c Start, control *trainer.Control) {
 			stopped = d.Reason == "stopped"
 		}
 		e.s.trainingEvent(id, event)
-		e.sample()
+		if h := run.Held(); h != nil {
+			e.s.post(0, MemorySampled{Used: h.Used, Peak: h.Peak, Free: h.Free, Total: h.Total})
+		}
 	})
 	switch {
 	case err != nil:
@@ -159,7 +161,7 @@ func (e *engine) prepare(id int64, c Start) (*trainer.Run, error) {
 	})
 }
 
-// sample tells what the device holds.
+// sample tells what the device holds; the device's own goroutine alone may ask it.
 func (e *engine) sample() {
 	m, info := e.dev.Memory(), e.dev.Info()
 	e.s.post(0, MemorySampled{Used: m.Used, Peak: m.Peak, Free: info.MemoryFree, Total: info.MemoryTotal})

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"lathe/compute"
@@ -85,6 +86,7 @@ type Run struct {
 	savedStep int // step of the checkpoint written last, -1 for none
 	control   *Control
 	emit      func(Event)
+	held      atomic.Pointer[Held]
 	began     time.Time
 	clock     clock
 	lossSum   float64
@@ -94,6 +96,22 @@ type Run struct {
 	scaler    *lossScaler // nil without fp16
 	spikes    spikeWatch
 }
+
+// Held is what a run's device holds, and what is free on it, in bytes.
+type Held struct {
+	compute.Memory
+	Free, Total int64
+}
+
+// look notes what the device holds, for those who must not ask it themselves.
+func (r *Run) look() {
+	info := r.dev.Info()
+	r.held.Store(&Held{Memory: r.dev.Memory(), Free: info.MemoryFree, Total: info.MemoryTotal})
+}
+
+// Held is what the device held when an event was told last. A device belongs to the training goroutine: a listener, who hears of
+// events on another one, asks here. It is nil before the first event.
+func (r *Run) Held() *Held { return r.held.Load() }
 
 // ErrMemory marks a run that does not fit into the device's memory.
 var ErrMemory = errors.New("memory")

@@ -29,7 +29,11 @@ func (r *Run) Train(ctx context.Context, control *Control, emit func(Event)) (er
 	queue := newEventQueue(emit)
 	defer queue.close()
 	defer control.end()
-	r.emit, r.control, r.began = queue.put, control, time.Now()
+	r.control, r.began = control, time.Now()
+	r.emit = func(e Event) {
+		r.look()
+		queue.put(e)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("step %d: internal error: %v\n%s", r.state.Step+1, p, debug.Stack())
