@@ -63,10 +63,24 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, err)
 	}
+	d, err := openContext(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, err)
+	}
+	return d, nil
+}
+
+// Record opens a device without a GPU that tells each launch, fill and copy instead of doing it: what a step asks of a GPU like the
+// one that info describes, to the argument. Its buffers have no content, and products go to lathe's own kernels.
+func Record(info driver.Info, tell func(driver.Call)) (*Device, error) {
+	return openContext(driver.NewRecorder(info, tell), Options{CublasLt: "off"})
+}
+
+func openContext(ctx *driver.Context, o Options) (*Device, error) {
 	d := &Device{ctx: ctx, info: ctx.Info(), options: o, roots: map[*allocation]struct{}{}, ints: map[hostKey]hostInts{}}
 	d.scratch = compute.NewScratch(d.allocate, d.release)
 	if err := d.start(); err != nil {
-		return nil, fmt.Errorf("open cuda:%d: %w", o.Ordinal, errors.Join(err, d.Close()))
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }

@@ -133,6 +133,15 @@ func NewAdapter(m *Model, c AdapterConfig, seed uint64) (*Adapter, error) {
 	return a, nil
 }
 
+// NewUnfilledAdapter makes an adapter whose tensors keep what the device's new memory holds, for measuring as NewUnfilled.
+func NewUnfilledAdapter(m *Model, c AdapterConfig) (*Adapter, error) {
+	a, err := newAdapter(m.base, c)
+	if err != nil {
+		return nil, fmt.Errorf("make adapter: %w", err)
+	}
+	return a, nil
+}
+
 // initialise gives a tensor its first values; the same seed gives the same.
 func (a *Adapter) initialise(i int, seed uint64) error {
 	t := &a.list[i]

@@ -164,6 +164,16 @@ func (b *base) settle(w compute.Weight, staged compute.Buffer) {
 	b.dev.Cast(w.Data, staged)
 }
 
+// NewUnfilled makes a model whose weights are held as o says, as if they had come from files of type stored, and keep what the device's
+// new memory holds: for measuring what a step does, not what it computes.
+func NewUnfilled(dev compute.Device, cfg Config, o LoadOptions, stored compute.DType) (*Model, error) {
+	b, err := newBase(dev, cfg, o, plain(stored))
+	if err != nil {
+		return nil, fmt.Errorf("make model: %w", err)
+	}
+	return newModel(b), nil
+}
+
 // NewRandom makes a float32 model with weights drawn as transformers initialises them: N(0, initializer_range²) for
 // matrices and embeddings, 1 for norms, 0 for biases.
 func NewRandom(dev compute.Device, cfg Config, seed uint64) (*Model, error) {

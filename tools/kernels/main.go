@@ -3,6 +3,7 @@
 //	go run ./tools/kernels          # compile all, write cuda/kernels/ptx/NAME.ptx and NAME.json
 //	go run ./tools/kernels gemm     # only these modules
 //	go run ./tools/kernels -check   # compile and compare; exit 1 on a difference, 3 where the compiler cannot be had
+//	go run ./tools/kernels -sass tools/roofline/sass.json # count the machine code of the committed PTX, for docs/GPU.md
 //
 // The compiler is NVRTC 12.4 and the assembler that reports registers and spills ptxas 12.4, both from PyPI's wheels: no CUDA toolkit and no
 // GPU. They are kept in the user's cache.
@@ -39,9 +40,13 @@ func main() {
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("kernels", flag.ContinueOnError)
 	check := flags.Bool("check", false, "compare with the committed files instead of writing them")
+	sass := flags.String("sass", "", "count the machine code of the committed PTX into this file")
 	dir := flags.String("dir", "cuda/kernels", "folder of the sources")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *sass != "" {
+		return countSASS(filepath.Join(*dir, "ptx"), *sass)
 	}
 	sources, err := filepath.Glob(filepath.Join(*dir, "*.cu"))
 	if err != nil || len(sources) == 0 {

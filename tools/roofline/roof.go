@@ -1,0 +1,133 @@
+package main
+
+import "math"
+
+// seconds is the roofline of a launch: the longest of what it computes on tensor cores, what it computes in float32, and what it moves.
+func (l limits) seconds(c cost) float64 {
+	return max(c.padded/l.tensor, c.float/l.float, c.bytes()/l.memory)
+}
+
+// change is a way to do a launch otherwise, or not at all (false).
+type change func(item, cost) (cost, bool)
+
+// after applies changes one after the other.
+func after(i item, changes []change) (cost, bool) {
+	c := i.cost
+	for _, change := range changes {
+		var stays bool
+		if c, stays = change(i, c); !stays {
+			return cost{}, false
+		}
+	}
+	return c, true
+}
+
+// times are seconds by role.
+type times map[role]float64
+
+func (t times) total() (sum float64) {
+	for _, r := range roles { // in their order, so that the last bits are always the same
+		sum += t[r]
+	}
+	return sum
+}
+
+// time is the roofline of a micro-batch with its share of the step's end.
+func (w work) time(l limits, changes ...change) times {
+	t := times{}
+	add := func(all items, share float64) {
+		for _, i := range all.sorted() {
+			if c, stays := after(i, changes); stays {
+				t[c.role] += share * float64(all[i]) * l.seconds(c)
+			}
+		}
+	}
+	add(w.micro, 1)
+	add(w.end, 1./micros)
+	return t
+}
+
+// sum adds a number over the launches of a micro-batch.
+func (w work) sum(of func(cost) float64, changes ...change) (sum float64) {
+	for _, i := range w.micro.sorted() {
+		if c, stays := after(i, changes); stays {
+			sum += float64(w.micro[i]) * of(c)
+		}
+	}
+	return sum
+}
+
+// launches is how many a micro-batch has.
+func (w work) launches() (n int) {
+	for _, count := range w.micro {
+		n += count
+	}
+	return n
+}
+
+// fits says whether a device holds the work.
+func (w work) fits(g gpu) bool { return w.peak+reserve <= g.size }
+
+// utilisation is the share of the data sheet's products that tokens a second are, where a token needs so many operations.
+func (g gpu) utilisation(perSecond, perToken float64) float64 { return perSecond * perToken / g.tensor }
+
+// The changes that would make a step faster, as far as a roofline can tell.
+
+// wholeChunks gives the head chunks of 1024 rows, whole tiles, in place of as many as 64 MiB of logits hold.
+func wholeChunks(i item, c cost) (cost, bool) {
+	const rows = 1024
+	if i.head && c.role == product && c.rows < rows {
+		c.padded, c.weights = c.tensor, c.weights*float64(c.rows)/rows
+	}
+	return c, true
+}
+
+// packOnce leaves out packing what the product before has packed.
+func packOnce(_ item, c cost) (cost, bool) {
+	return c, !c.again
+}
+
+// lowRankTensor does LoRA's inner products on tensor cores.
+func lowRankTensor(_ item, c cost) (cost, bool) {
+	if c.role == lowRank {
+		c.padded, c.float = c.padded+c.float, 0
+	}
+	return c, true
+}
+
+// attentionTensor does attention on tensor cores, where it is not.
+func attentionTensor(_ item, c cost) (cost, bool) {
+	if c.role == attention {
+		c.padded, c.float = c.padded+c.float, 0
+	}
+	return c, true
+}
+
+// narrowActs holds activations and their gradients in bf16: half the bytes, and nothing to pack.
+func narrowActs(_ item, c cost) (cost, bool) {
+	if c.role == packActs || c.role == packHeads && c.rest > 0 && c.acts > 0 {
+		return c, false
+	}
+	c.acts /= 2
+	return c, true
+}
+
+// keptWeights holds a bf16 copy of every weight, so that none is dequantised.
+func keptWeights(_ item, c cost) (cost, bool) {
+	return c, c.role != packWeights
+}
+
+// fusedNorms does what stands between products in their epilogues: no copy of the residual stream, the activation where gate and up
+// are written.
+func fusedEnds(_ item, c cost) (cost, bool) {
+	return c, c.role != copies
+}
+
+// round rounds to some significant digits, so that a document does not hang on the last bits.
+func round(x float64, digits int) float64 {
+	if x == 0 {
+		return 0
+	}
+	scale := math.Pow(10, float64(digits-1)-math.Floor(math.Log10(math.Abs(x))))
+	return math.Round(x*scale) / scale
+}
