@@ -83,3 +83,9 @@ func (g gpu) library() limits {
 	}
 	return l
 }
+
+// clock is the one that the data sheet counts with: multiply-adds of a multiprocessor and clock are the architecture's.
+func (g gpu) clock() float64 {
+	macs := map[string]float64{"sm_80": 1024, "sm_89": 256, "sm_90": 2048}
+	return g.tensor / 2 / float64(g.sms) / macs[g.sm]
+}

@@ -107,7 +107,7 @@ func record(s shape, m method) ([]work, error) {
 	}
 	trained := base
 	if m.rank > 0 {
-		a, err := model.NewUnfilledAdapter(base, model.LoRAConfig{R: m.rank, Alpha: 32, TargetModules: model.TargetModules{Regex: model.AllLinear}})
+		a, err := model.NewUnfilledAdapter(base, adapter(m))
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func record(s shape, m method) ([]work, error) {
 	} else if err := base.TrainAll(); err != nil {
 		return nil, err
 	}
-	mark, err := r.Alloc(compute.U8, 1) // which is told as a fill of zeros, with its address
+	mark, err := r.Alloc(compute.U8, markBytes) // which is told as a fill of zeros, with its address
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,13 @@ func record(s shape, m method) ([]work, error) {
 		list = append(list, w)
 	}
 	return list, nil
+}
+
+const markBytes = 1
+
+// adapter is LoRA on all linear layers.
+func adapter(m method) model.LoRAConfig {
+	return model.LoRAConfig{R: m.rank, Alpha: 2 * float64(m.rank), TargetModules: model.TargetModules{Regex: model.AllLinear}}
 }
 
 // stored is the type of the files: trained weights are float32 whatever they were.

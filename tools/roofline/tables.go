@@ -48,11 +48,14 @@ func tablesOf(root string) ([]table, error) {
 		{"changes", changeTable(goal)},
 		{"occupancy", occupancyTable(all, reports)},
 		{"sass", sassTable(all, sass)},
+		{"tiles", tileTable(goal, reports)},
 	}, nil
 }
 
 func find(all []work, shape, method string, checkpoint bool) work {
-	i := slices.IndexFunc(all, func(w work) bool { return w.shape.name == shape && w.method.name == method && w.checkpoint == checkpoint })
+	i := slices.IndexFunc(all, func(w work) bool {
+		return w.shape.name == shape && w.method.name == method && w.checkpoint == checkpoint
+	})
 	return all[i]
 }
 
@@ -180,7 +183,7 @@ func timeTable(w work, g gpu) string {
 
 // Goals of an 8B QLoRA on one H200, in tokens a second and in the share of the data sheet's products.
 const (
-	goalTokens      = 12500
+	goalTokens      = 12500.
 	goalUtilisation = .45
 )
 
@@ -206,6 +209,8 @@ func budgetTable(w work, g gpu) string {
 	}, rows)
 }
 
+const tensorAttention = "attention on tensor cores"
+
 // steps are changes in the order in which they are tried, each on top of those before.
 var steps = []struct {
 	name    string
@@ -213,13 +218,14 @@ var steps = []struct {
 	library bool
 }{
 	{name: "as it is"},
-	{name: "attention on tensor cores", change: attentionTensor},
+	{name: tensorAttention, change: attentionTensor},
 	{name: "the head by chunks of 1024 rows", change: wholeChunks},
 	{name: "an operand packed once for products that share it", change: packOnce},
 	{name: "LoRA's inner products on tensor cores", change: lowRankTensor},
 	{name: "the residual's copy in the product before it", change: fusedEnds},
 	{name: "activations and their gradients in bf16", change: narrowActs},
 	{name: "a bf16 copy of the weights", change: keptWeights},
+	{name: "attention's backward pass in 5 products, not 7", change: fiveProducts},
 	{name: "products by cuBLASLt or wgmma", library: true},
 }
 
@@ -235,6 +241,9 @@ func changeTable(w work) string {
 	base := w.time(gpus[0].own()).total()
 	for _, s := range steps {
 		if s.change != nil {
+			if s.name == tensorAttention && w.time(gpus[0].own(), s.change)[attention] == w.time(gpus[0].own())[attention] {
+				continue // it is so already
+			}
 			done = append(done, s.change)
 		}
 		r := []string{s.name}
@@ -330,4 +339,48 @@ func ratio(a, b int) float64 {
 		return 0
 	}
 	return float64(a) / float64(b)
+}
+
+// tileTable is what a full tile of gemm16.h asks of the second-level cache and of shared memory when its products go at full speed, and
+// what the last wave of blocks, which leaves multiprocessors idle, adds to the products of a step.
+func tileTable(w work, reports map[string]map[string]sizes) string {
+	var rows [][]string
+	for _, t := range []struct {
+		name       string
+		high, wide float64
+	}{{"128x256", 128, 256}, {"128x128", 128, 128}, {"64x64", 64, 64}} {
+		warp := warpTiles[t.name]
+		r := []string{t.name}
+		for _, g := range []gpu{gpus[0], gpus[2], gpus[3]} {
+			products := g.own().tensor / 2 // multiply-adds a second
+			fetched := 2 * (t.high + t.wide) / (t.high * t.wide)
+			read := 2 * float64(warp.rows+warp.columns) / float64(warp.rows*warp.columns)
+			r = append(r, fmt.Sprintf("%.1f", products*fetched/tera), fmt.Sprintf("%.0f of 128", products*(fetched+read)/float64(g.sms)/g.clock()))
+		}
+		rows = append(rows, r)
+	}
+	r := []string{"whole waves of blocks"}
+	for _, g := range []gpu{gpus[0], gpus[2], gpus[3]} {
+		r = append(r, fmt.Sprintf("%+.1f%%", 100*(w.waves(g, reports)-1)), "")
+	}
+	return grid([]string{
+		"tile", gpus[0].name + ": L2 TB/s", "shared memory, bytes a clock", gpus[2].name + ": L2 TB/s", "shared memory",
+		gpus[3].name + ": L2 TB/s", "shared memory",
+	}, append(rows, r))
+}
+
+// waves is the time of the products on tensor cores when blocks come in whole waves, against that without.
+func (w work) waves(g gpu, reports map[string]map[string]sizes) float64 {
+	i := slices.IndexFunc(multiprocessors, func(m multiprocessor) bool { return m.name == g.sm })
+	var exact, whole float64
+	for _, k := range w.micro.sorted() {
+		if k.role != product {
+			continue
+		}
+		slots := float64(g.sms * multiprocessors[i].resident(reports[k.kernel][g.sm], k.threads, k.shared))
+		waves := float64(k.blocks) / slots
+		t := float64(w.micro[k]) * g.own().seconds(k.cost)
+		exact, whole = exact+t, whole+t*ceil(float64(k.blocks), slots)/waves
+	}
+	return whole / exact
 }
