@@ -5,11 +5,16 @@ const (
 	logitsBytes   = 64 << 20
 	logitsMinRows = 64
 	logitsMaxRows = 1024
+	logitsTile    = 128 // rows of a product's tile on a GPU: two more, of 130, would be another tile for each chunk
 )
 
 // LossRows is the number of rows of a chunk of LinearCrossEntropy, where so many are trained and the vocabulary has v words.
 func LossRows(trained, v int) int {
-	return min(trained, max(logitsMinRows, min(logitsMaxRows, logitsBytes/(4*max(v, 1)))))
+	rows := max(logitsMinRows, min(logitsMaxRows, logitsBytes/(4*max(v, 1))))
+	if rows > logitsTile {
+		rows -= rows % logitsTile
+	}
+	return min(trained, rows)
 }
 
 // LossBytes is the workspace of a chunk.

@@ -221,48 +221,54 @@ var steps = []struct {
 	{name: tensorAttention, change: attentionTensor},
 	{name: "the head by chunks of 1024 rows", change: wholeChunks},
 	{name: "an operand packed once for products that share it", change: packOnce},
-	{name: "LoRA's inner products on tensor cores", change: lowRankTensor},
 	{name: "the residual's copy in the product before it", change: fusedEnds},
+	{name: "products by cuBLASLt or wgmma", library: true},
 	{name: "activations and their gradients in bf16", change: narrowActs},
 	{name: "a bf16 copy of the weights", change: keptWeights},
+	{name: "LoRA's inner products on tensor cores", change: lowRankTensor},
 	{name: "attention's backward pass in 5 products, not 7", change: fiveProducts},
-	{name: "products by cuBLASLt or wgmma", library: true},
 }
 
+// changeTable adds one change after the other, and says on the first device what each does alone and what the goals ask of what is left.
 func changeTable(w work) string {
 	devices := []gpu{gpus[0], gpus[2], gpus[3]}
-	head := []string{"change, on top of those above"}
-	for _, g := range devices {
+	head := []string{
+		"change, on top of those above", "alone, " + devices[0].name, devices[0].name + " tok/s", "MFU",
+		fmt.Sprintf("of it for %s", thousands(goalTokens)), "of it for 45%",
+	}
+	for _, g := range devices[1:] {
 		head = append(head, g.name+" tok/s", "MFU")
 	}
-	head = append(head, "alone on "+devices[0].name)
 	var rows [][]string
 	var done []change
-	base := w.time(gpus[0].own()).total()
+	library := false
+	base := w.time(gpus[0].own())
 	for _, s := range steps {
-		if s.change != nil {
-			if s.name == tensorAttention && w.time(gpus[0].own(), s.change)[attention] == w.time(gpus[0].own())[attention] {
-				continue // it is so already
-			}
-			done = append(done, s.change)
-		}
-		r := []string{s.name}
-		for _, g := range devices {
-			l := g.own()
-			if s.library {
-				l = g.library()
-			}
-			perSecond := tokens / w.time(l, done...).total()
-			r = append(r, thousands(perSecond), fmt.Sprintf("%.0f%%", 100*g.utilisation(perSecond, perToken(w))))
-		}
-		alone := []change{}
-		l := gpus[0].own()
+		alone, l := []change(nil), gpus[0].own()
 		if s.change != nil {
 			alone = append(alone, s.change)
 		} else if s.library {
 			l = gpus[0].library()
 		}
-		rows = append(rows, append(r, fmt.Sprintf("%+.1f ms", 1e3*(w.time(l, alone...).total()-base))))
+		t := w.time(l, alone...)
+		if s.name == tensorAttention && t[attention] == base[attention] {
+			continue // it is so already
+		}
+		done, library = append(done, alone...), library || s.library
+		r := []string{s.name, fmt.Sprintf("%+.1f ms", 1e3*(t.total()-base.total()))}
+		for i, g := range devices {
+			l := g.own()
+			if library {
+				l = g.library()
+			}
+			perSecond := tokens / w.time(l, done...).total()
+			share := g.utilisation(perSecond, perToken(w))
+			r = append(r, thousands(perSecond), fmt.Sprintf("%.0f%%", 100*share))
+			if i == 0 {
+				r = append(r, fmt.Sprintf("%.0f%%", 100*goalTokens/perSecond), fmt.Sprintf("%.0f%%", 100*goalUtilisation/share))
+			}
+		}
+		rows = append(rows, r)
 	}
 	return grid(head, rows)
 }
