@@ -134,17 +134,17 @@ func TestCostsAreWhatKernelsDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real, err := cuda.Open(cuda.Options{Driver: path})
+	gpu, err := cuda.Open(cuda.Options{Driver: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer real.Close()
+	defer gpu.Close()
 	r := &recorder{into: items{}, trained: 1}
 	if r.Device, err = cuda.Record(driver.Info{Major: 8}, r.tell); err != nil {
 		t.Fatal(err)
 	}
 	before := counters(t, path)
-	products(t, real, func() { before = counters(t, path) })
+	products(t, gpu, func() { before = counters(t, path) })
 	after := counters(t, path)
 	products(t, r, func() { r.into = items{} })
 	var launches, mma, copied float64
