@@ -20,6 +20,7 @@ type cost struct {
 	acts    float64 // bytes of float32 activations and of their gradients
 	weights float64 // bytes of a product's weights
 	rest    float64 // bytes of all else
+	shared  float64 // bytes in and out of shared memory, of products on tensor cores
 	rows    int     // of a product's activations
 	again   bool    // an operand that the product before had packed already
 }
@@ -141,6 +142,7 @@ func gemm16(_ *recorder, l launch) cost {
 	steps := ceil(k, depth) + ceil(r, depth)
 	c := cost{role: product, tensor: 2 * m * n * (k + r), model: 2 * m * n * (k + r), weights: 2 * n * k, rest: 2 * (m*k + (m+n)*r)}
 	c.padded = 2 * l.grid(0) * high * wide * steps * depth
+	c.shared = c.padded / 2 * sharedOf(l.Kernel)
 	l.result(&c)
 	return c
 }
@@ -226,9 +228,13 @@ func (r *recorder) attend(l launch, products, needed, written float64) cost {
 	s := r.op.attention
 	pairs := 0.
 	for _, p := range s.Spans {
-		pairs += float64(p.QLen)*float64(p.KLen-p.QLen) + float64(p.QLen)*float64(p.QLen+1)/2
+		pairs += float64(p.QLen) * float64(p.KLen)
+		if !s.NoCausal {
+			pairs -= float64(p.QLen) * float64(p.QLen-1) / 2
+		}
 	}
 	one := 2 * pairs * float64(s.H*s.D)
+	// beyond the pairs that are seen, tiles hold some more; with thousands of keys they are few
 	c := cost{role: attention, model: needed * one, acts: 4 * written}
 	wide, narrow := 0., 2*r.queries()+2*r.keys()
 	if products == 2 { // forward, which rounds Q itself
@@ -238,6 +244,7 @@ func (r *recorder) attend(l launch, products, needed, written float64) cost {
 		c.float, c.acts = products*one, c.acts+4*(wide+narrow)
 	} else {
 		c.tensor, c.padded, c.acts, c.rest = products*one, products*one, c.acts+4*wide, 2*narrow
+		c.shared = c.padded / 2 * sharedOf(l.Kernel)
 	}
 	return c
 }

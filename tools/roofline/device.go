@@ -1,5 +1,7 @@
 package main
 
+import "math"
+
 // gpu is what a data sheet says, in operations and bytes a second, and what of it was measured. Products are dense: data sheets that
 // count 2:4 sparsity say twice as much.
 type gpu struct {
@@ -59,33 +61,40 @@ var gpus = []gpu{
 // reserve is what a GPU's memory holds beside lathe's plan: the context, its modules, and on a card with a screen that.
 const reserve = 1 * gib
 
-// limits are how fast a device goes at best.
-type limits struct{ tensor, float, memory float64 }
+// limits are how fast a device goes at best: products and attention's products may go faster than by mma.sync.
+type limits struct{ tensor, products, heads, float, memory, shared float64 }
 
-// sheet are the data sheet's, with the tensor cores' full speed.
-func (g gpu) sheet() limits { return limits{g.tensor, g.float, g.memory} }
+// sheet are the data sheet's.
+func (g gpu) sheet() limits {
+	return limits{g.tensor, g.tensor, g.tensor, g.float, g.memory, math.Inf(1)}
+}
 
 // own are those of lathe's kernels: products by mma.sync, and no more than was ever measured.
 func (g gpu) own() limits {
-	l := limits{g.tensor * g.mma, g.float, g.memory}
+	tensor, memory := g.tensor*g.mma, g.memory
 	if m := g.measured; m.tensor > 0 {
-		l.tensor, l.memory = min(l.tensor, m.tensor), min(l.memory, m.memory)
+		tensor, memory = min(tensor, m.tensor), min(memory, m.memory)
 	}
-	return l
+	return limits{tensor, tensor, tensor, g.float, memory, sharedBytes * float64(g.sms) * g.clock()}
 }
 
-// library are those of products by a library (cuBLASLt) or by wgmma: as fast as was measured, else as own.
-func (g gpu) library() limits {
-	l := g.own()
-	l.tensor = g.tensor
-	if g.measured.tensor > 0 {
-		l.tensor = g.measured.tensor
+// library is how fast products go by a library (cuBLASLt) or by wgmma: as fast as was measured, else as the data sheet says. Neither reads
+// shared memory through registers.
+func (g gpu) library() float64 {
+	if g.mma == 1 {
+		return g.own().tensor
 	}
-	return l
+	if g.measured.tensor > 0 {
+		return g.measured.tensor
+	}
+	return g.tensor
 }
+
+// sharedBytes of shared memory a multiprocessor moves in a clock.
+const sharedBytes = 128
 
 // clock is the one that the data sheet counts with: multiply-adds of a multiprocessor and clock are the architecture's.
 func (g gpu) clock() float64 {
-	macs := map[string]float64{"sm_80": 1024, "sm_89": 256, "sm_90": 2048}
+	macs := map[string]float64{"": 512, "sm_80": 1024, "sm_89": 256, "sm_90": 2048}
 	return g.tensor / 2 / float64(g.sms) / macs[g.sm]
 }

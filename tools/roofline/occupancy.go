@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // multiprocessor is what one of an architecture holds (CUDA C++ Programming Guide, table of technical specifications per compute
@@ -96,20 +95,4 @@ func readSASS(file, ptxDir string) (map[string]map[string]counts, error) {
 		}
 	}
 	return all, nil
-}
-
-// demand is what the shape of a warp's tile asks of its loop, for each product of 16×8×16: loads of four 8×8 matrices.
-type demand struct{ rows, columns int }
-
-// warpTiles are gemm16.h's by the tile that ends a kernel's name.
-var warpTiles = map[string]demand{"128x256": {64, 64}, "128x128": {64, 64}, "64x64": {32, 32}}
-
-// loads is LDSM for HMMA: a quarter where a warp has 64×64.
-func (d demand) loads() (hmma, ldsm int) {
-	return d.rows / 16 * d.columns / 8, d.rows/16 + d.columns/16
-}
-
-func warpTile(kernel string) (demand, bool) {
-	d, ok := warpTiles[kernel[strings.LastIndexByte(kernel, '_')+1:]]
-	return d, ok && (strings.HasPrefix(kernel, "gemm_bf16") || strings.HasPrefix(kernel, "gemm_f16"))
 }

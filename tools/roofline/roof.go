@@ -5,9 +5,20 @@ import (
 	"strings"
 )
 
-// seconds is the roofline of a launch: the longest of what it computes on tensor cores, what it computes in float32, and what it moves.
+// seconds is the roofline of a launch: the longest of what it computes on tensor cores, what it computes in float32, and what it moves in
+// memory and in shared memory.
 func (l limits) seconds(c cost) float64 {
-	return max(c.padded/l.tensor, c.float/l.float, c.bytes()/l.memory)
+	tensor, shared := l.tensor, c.shared/l.shared
+	switch c.role {
+	case product:
+		tensor = l.products
+	case attention:
+		tensor = l.heads
+	}
+	if tensor > l.tensor { // by wgmma, which takes its operands from shared memory itself
+		shared = 0
+	}
+	return max(c.padded/tensor, c.float/l.float, c.bytes()/l.memory, shared)
 }
 
 // change is a way to do a launch otherwise, or not at all (false).
@@ -106,10 +117,18 @@ func attentionTensor(_ item, c cost) (cost, bool) {
 	return c, true
 }
 
+// halfLoads lets a warp of attention's backward pass have twice the rows, as forward: each operand it loads meets twice as many.
+func halfLoads(i item, c cost) (cost, bool) {
+	if c.role == attention && !strings.HasPrefix(i.kernel, "attention_forward_") {
+		c.shared /= 2
+	}
+	return c, true
+}
+
 // fiveProducts makes attention's backward pass compute scores and their gradients once for both of its kernels: 5 products in place of 7.
 func fiveProducts(i item, c cost) (cost, bool) {
 	if c.role == attention && !strings.HasPrefix(i.kernel, "attention_forward_") {
-		c.padded, c.float = c.padded*5/7, c.float*5/7
+		c.padded, c.float, c.shared = c.padded*5/7, c.float*5/7, c.shared*5/7
 	}
 	return c, true
 }

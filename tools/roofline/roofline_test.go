@@ -147,16 +147,15 @@ func TestCostsAreWhatKernelsDo(t *testing.T) {
 	products(t, gpu, func() { before = counters(t, path) })
 	after := counters(t, path)
 	products(t, r, func() { r.into = items{} })
-	var launches, mma, copied float64
+	var launches, mma, copied, loaded float64
 	for i, n := range r.into {
 		if i.kernel != "memset" && i.kernel != "memcpy" {
 			launches += float64(n)
 		}
 		mma += float64(n) * i.padded / (2 * 16 * 8 * 16)
-		if i.role == product {
-			tile := map[string]float64{"128x256": 384, "128x128": 256, "64x64": 128}[i.kernel[strings.LastIndexByte(i.kernel, '_')+1:]]
-			area := map[float64]float64{384: 128 * 256, 256: 128 * 128, 128: 64 * 64}[tile]
-			copied += float64(n) * i.padded / 2 / area * tile * 2
+		if i.role == product || i.role == attention {
+			copied += float64(n) * i.padded / 2 * tileOf(i.kernel).brought
+			loaded += float64(n)*i.shared - float64(n)*i.padded/2*tileOf(i.kernel).brought
 		}
 	}
 	if got := float64(after.launches - before.launches); got != launches {
@@ -167,6 +166,10 @@ func TestCostsAreWhatKernelsDo(t *testing.T) {
 	}
 	if got := float64(after.copied - before.copied); got > copied || got < copied/2 { // what lies outside of a matrix is not copied
 		t.Errorf("%v bytes by cp.async, tiles hold %v", got, copied)
+	}
+	const matrix = 8 * 8 * 2
+	if got := matrix * float64(after.matrices-before.matrices); got != loaded {
+		t.Errorf("%v bytes by ldmatrix, counted %v", got, loaded)
 	}
 	if n := after.conflicts - before.conflicts; n != 0 {
 		t.Errorf("%d passes more than without bank conflicts", n)
@@ -187,7 +190,8 @@ func counters(t *testing.T, path string) (c emulated) {
 	return c
 }
 
-// products are a LoRA layer's forward and backward products of 4-bit weights, and a full layer's gradient.
+// products are a LoRA layer's forward and backward products of 4-bit weights, a full layer's gradient, and attention both ways, without
+// a mask, so that tiles are whole.
 func products(t *testing.T, d compute.Device, begin func()) {
 	t.Helper()
 	const n, in, out, low = 144, 128, 320, 16
@@ -204,11 +208,19 @@ func products(t *testing.T, d compute.Device, begin func()) {
 	}
 	f32 := func(n int) compute.Buffer { return alloc(compute.F32, n) }
 	x, y, u, a, b := f32(n*in), f32(n*out), f32(n*low), f32(low*in), f32(out*low)
+	heads := compute.AttentionShape{
+		Spans: []compute.Span{{QLen: 128, KLen: 128}}, NQ: 128, NK: 128, H: 2, KV: 1, D: 128, Scale: .1, NoCausal: true, Compute: compute.BF16,
+	}
+	q, k, v, o, lse := f32(128*256), f32(128*128), f32(128*128), f32(128*256), f32(256)
 	ops := []any{
 		compute.Linear{Y: u, X: x, N: n, W: compute.Weight{Out: low, In: in, Data: a}},
 		compute.Linear{Y: y, X: x, N: n, W: w, LowRank: &compute.LowRank{R: low, U: u, V: b, Scale: 2}, Compute: compute.BF16},
 		compute.LinearBackwardInput{DX: x, DY: y, N: n, W: w, LowRank: &compute.LowRank{R: low, U: u, V: a, Scale: 2}, Accumulate: true, Compute: compute.BF16},
 		compute.LinearBackwardWeight{DW: f32(out * in), DY: y, X: x, N: n, Out: out, In: in, Scale: 1, Compute: compute.BF16},
+		compute.Attention{AttentionShape: heads, Out: o, LSE: lse, Q: q, K: k, V: v},
+		compute.AttentionBackward{
+			AttentionShape: heads, DQ: f32(128 * 256), DK: f32(128 * 128), DV: f32(128 * 128), DOut: o, Out: o, LSE: lse, Q: q, K: k, V: v,
+		},
 	}
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
@@ -228,6 +240,10 @@ func products(t *testing.T, d compute.Device, begin func()) {
 			d.LinearBackwardInput(op)
 		case compute.LinearBackwardWeight:
 			d.LinearBackwardWeight(op)
+		case compute.Attention:
+			d.Attention(op)
+		case compute.AttentionBackward:
+			d.AttentionBackward(op)
 		}
 	}
 	if err := d.Sync(); err != nil {
@@ -260,11 +276,11 @@ func TestCosts(t *testing.T) {
 	if _, err := r.costOf(driver.Call{Kernel: "unheard_of"}); !errors.Is(err, errNoCost) {
 		t.Error("a kernel that nobody has described costs nothing:", err)
 	}
-	l := limits{tensor: 100, float: 10, memory: 1000}
+	l := limits{tensor: 100, products: 100, heads: 100, float: 10, memory: 1000, shared: 500}
 	for _, c := range []struct {
 		cost cost
 		want float64
-	}{{cost{padded: 300, acts: 10}, 3}, {cost{float: 50}, 5}, {cost{acts: 1000, weights: 500, rest: 500, padded: 1}, 2}} {
+	}{{cost{padded: 300, acts: 10}, 3}, {cost{float: 50}, 5}, {cost{acts: 1000, weights: 500, rest: 500, padded: 1}, 2}, {cost{padded: 100, shared: 2000}, 4}} {
 		if got := l.seconds(c.cost); got != c.want {
 			t.Errorf("%+v takes %v s, not %v", c.cost, got, c.want)
 		}

@@ -58,17 +58,18 @@ type work struct {
 	checkpoint bool
 	micro, end items
 	peak       int64 // bytes: weights, gradients, optimiser's state, activations, workspace
+	acts       int64 // of these activations and workspace
 	trained    int64 // parameters
 }
 
 // items are launches that cost the same, counted.
 type items map[item]int
 
-// item is a launch.
+// item is a launch and what it costs.
 type item struct {
-	kernel                  string
-	threads, blocks, shared int
-	head                    bool // within LinearCrossEntropy
+	kernel                   string
+	threads, blocks, dynamic int  // dynamic shared memory of a block, bytes
+	head                     bool // within LinearCrossEntropy
 	cost
 }
 
@@ -167,6 +168,7 @@ func (r *recorder) step(m *model.Model, checkpoint bool) (w work, err error) {
 	r.trained = float64(w.trained)
 	m.Release()
 	r.ResetPeak()
+	held := r.Memory().Used - r.Info().WorkspaceHeld
 	if err := m.ReserveStep(tokens, 1, tokens, true, o); err != nil {
 		return w, err
 	}
@@ -181,6 +183,7 @@ func (r *recorder) step(m *model.Model, checkpoint bool) (w work, err error) {
 	r.GlobalNorm(grads)
 	r.AdamW(adam)
 	w.end, w.peak = r.into, r.Memory().Peak
+	w.acts = w.peak - held
 	if err := r.Sync(); err != nil {
 		return w, err
 	}
@@ -210,7 +213,7 @@ func (r *recorder) tell(c driver.Call) {
 	}
 	l := c.Launch
 	r.into[item{
-		kernel: c.Kernel, threads: l.Block[0] * l.Block[1] * l.Block[2], blocks: l.Grid[0] * l.Grid[1] * l.Grid[2], shared: l.Shared,
+		kernel: c.Kernel, threads: l.Block[0] * l.Block[1] * l.Block[2], blocks: l.Grid[0] * l.Grid[1] * l.Grid[2], dynamic: l.Shared,
 		head: r.op.head, cost: k,
 	}]++
 }

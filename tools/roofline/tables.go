@@ -107,7 +107,7 @@ func workTable(all []work) string {
 	for _, w := range all {
 		once := find(all, w.shape.name, w.method.name, false)
 		rows = append(rows, []string{
-			w.shape.name, w.method.name, w.checkpointing(), fmt.Sprintf("%.1f", float64(w.peak)/gib), fmt.Sprintf("%.1f", perToken(once)/1e9),
+			w.shape.name, w.method.name, w.checkpointing(), fmt.Sprintf("%.1f", float64(w.peak)/gib), fmt.Sprintf("%.1f", float64(w.acts)/gib), fmt.Sprintf("%.1f", perToken(once)/1e9),
 			fmt.Sprintf("%.1f", w.sum(func(c cost) float64 { return c.padded })/tokens/1e9),
 			fmt.Sprintf("%.2f", w.sum(func(c cost) float64 { return c.float })/tokens/1e9),
 			fmt.Sprintf("%.0f", w.sum(cost.bytes)/1e9), fmt.Sprintf("%.0f", w.sum(func(c cost) float64 { return c.acts })/1e9),
@@ -115,7 +115,7 @@ func workTable(all []work) string {
 		})
 	}
 	return grid([]string{
-		"shape", "method", "checkpointing", "memory GiB", "needed GFLOP a token", "done on tensor cores", "done in float32",
+		"shape", "method", "checkpointing", "memory GiB", "activations, workspace", "needed GFLOP a token", "done on tensor cores", "done in float32",
 		"GB moved a row", "of that float32 activations", "launches a row",
 	}, rows)
 }
@@ -172,13 +172,14 @@ func timeTable(w work, g gpu) string {
 			})
 		}
 		tensor, float, bytes := of(func(c cost) float64 { return c.padded }), of(func(c cost) float64 { return c.float }), of(cost.bytes)
+		shared := of(func(c cost) float64 { return c.shared })
 		rows = append(rows, []string{
 			string(r), fmt.Sprintf("%.1f", 1e3*t[r]), fmt.Sprintf("%.1f%%", 100*t[r]/t.total()), fmt.Sprintf("%.1f", 1e3*tensor/l.tensor),
-			fmt.Sprintf("%.1f", 1e3*float/l.float), fmt.Sprintf("%.1f", 1e3*bytes/l.memory),
+			fmt.Sprintf("%.1f", 1e3*float/l.float), fmt.Sprintf("%.1f", 1e3*bytes/l.memory), fmt.Sprintf("%.1f", 1e3*shared/l.shared),
 		})
 	}
-	rows = append(rows, []string{"all", fmt.Sprintf("%.1f", 1e3*t.total()), "100%", "", "", ""})
-	return grid([]string{"what", "ms", "share", "tensor cores alone", "float32 alone", "memory alone"}, rows)
+	rows = append(rows, []string{"all", fmt.Sprintf("%.1f", 1e3*t.total()), "100%", "", "", "", ""})
+	return grid([]string{"what", "ms", "share", "tensor cores alone", "float32 alone", "memory alone", "shared memory alone"}, rows)
 }
 
 // Goals of an 8B QLoRA on one H200, in tokens a second and in the share of the data sheet's products.
@@ -211,19 +212,21 @@ func budgetTable(w work, g gpu) string {
 
 const tensorAttention = "attention on tensor cores"
 
-// steps are changes in the order in which they are tried, each on top of those before.
+// steps are changes in the order in which they are tried, each on top of those before: to launches, or to how fast a device goes.
 var steps = []struct {
-	name    string
-	change  change
-	library bool
+	name   string
+	change change
+	faster func(*limits, gpu)
 }{
 	{name: "as it is"},
 	{name: tensorAttention, change: attentionTensor},
 	{name: "the head by chunks of 1024 rows", change: wholeChunks},
 	{name: "an operand packed once for products that share it", change: packOnce},
 	{name: "the residual's copy in the product before it", change: fusedEnds},
-	{name: "products by cuBLASLt or wgmma", library: true},
+	{name: "products by cuBLASLt or wgmma", faster: func(l *limits, g gpu) { l.products = g.library() }},
 	{name: "activations and their gradients in bf16", change: narrowActs},
+	{name: "attention's backward pass with half the loads of shared memory", change: halfLoads},
+	{name: "attention by cuDNN or wgmma", faster: func(l *limits, g gpu) { l.heads = g.library() }},
 	{name: "a bf16 copy of the weights", change: keptWeights},
 	{name: "LoRA's inner products on tensor cores", change: lowRankTensor},
 	{name: "attention's backward pass in 5 products, not 7", change: fiveProducts},
@@ -241,25 +244,27 @@ func changeTable(w work) string {
 	}
 	var rows [][]string
 	var done []change
-	library := false
+	var faster []func(*limits, gpu)
 	base := w.time(gpus[0].own())
 	for _, s := range steps {
-		alone, l := []change(nil), gpus[0].own()
+		l, alone := gpus[0].own(), []change(nil)
 		if s.change != nil {
 			alone = append(alone, s.change)
-		} else if s.library {
-			l = gpus[0].library()
+		}
+		if s.faster != nil {
+			s.faster(&l, gpus[0])
+			faster = append(faster, s.faster)
 		}
 		t := w.time(l, alone...)
 		if s.name == tensorAttention && t[attention] == base[attention] {
 			continue // it is so already
 		}
-		done, library = append(done, alone...), library || s.library
+		done = append(done, alone...)
 		r := []string{s.name, fmt.Sprintf("%+.1f ms", 1e3*(t.total()-base.total()))}
 		for i, g := range devices {
 			l := g.own()
-			if library {
-				l = g.library()
+			for _, f := range faster {
+				f(&l, g)
 			}
 			perSecond := tokens / w.time(l, done...).total()
 			share := g.utilisation(perSecond, perToken(w))
@@ -278,7 +283,7 @@ func launched(all []work) []item {
 	by := map[string]item{}
 	for _, w := range all {
 		for _, i := range append(w.micro.sorted(), w.end.sorted()...) {
-			if old, ok := by[i.kernel]; !ok || i.shared > old.shared {
+			if old, ok := by[i.kernel]; !ok || i.dynamic > old.dynamic {
 				by[i.kernel] = i
 			}
 		}
@@ -298,11 +303,11 @@ func occupancyTable(all []work, reports map[string]map[string]sizes) string {
 			continue
 		}
 		r := []string{
-			i.kernel, fmt.Sprint(i.threads), fmt.Sprintf("%.1f", float64(i.shared+sm["sm_80"].SharedBytes)/1024),
+			i.kernel, fmt.Sprint(i.threads), fmt.Sprintf("%.1f", float64(i.dynamic+sm["sm_80"].SharedBytes)/1024),
 			fmt.Sprintf("%d / %d / %d", sm["sm_80"].Registers, sm["sm_89"].Registers, sm["sm_90"].Registers),
 		}
 		for _, m := range multiprocessors {
-			r = append(r, fmt.Sprint(m.resident(sm[m.name], i.threads, i.shared)*((i.threads+31)/32)))
+			r = append(r, fmt.Sprint(m.resident(sm[m.name], i.threads, i.dynamic)*((i.threads+31)/32)))
 		}
 		rows = append(rows, r)
 	}
@@ -323,9 +328,8 @@ func sassTable(all []work, sass map[string]map[string]counts) string {
 				kind, loads = "FFMA", c.Loop["LDS.128"]
 			}
 			n := c.Loop[kind]
-			if d, ok := warpTile(i.kernel); ok {
-				h, l := d.loads()
-				wanted = fmt.Sprintf("%.2f", float64(l)/float64(h))
+			if kind == "HMMA" { // a loop holds the first of an attention's products
+				wanted = fmt.Sprintf("%.2f", tileOf(i.kernel).products[0].loads())
 			}
 			rows = append(rows, []string{
 				i.kernel, arch, fmt.Sprintf("%d %s", n, kind), fmt.Sprint(loads), fmt.Sprintf("%.2f", ratio(loads, n)), wanted,
@@ -347,32 +351,28 @@ func ratio(a, b int) float64 {
 	return float64(a) / float64(b)
 }
 
-// tileTable is what a full tile of gemm16.h asks of the second-level cache and of shared memory when its products go at full speed, and
-// what the last wave of blocks, which leaves multiprocessors idle, adds to the products of a step.
+// tileTable is what the kernels of products on tensor cores ask of shared memory, and the product's tiles of the second-level cache, when
+// their products go at full speed; and what the last wave of blocks, which leaves multiprocessors idle, adds to the products of a step.
 func tileTable(w work, reports map[string]map[string]sizes) string {
+	devices := []gpu{gpus[0], gpus[2], gpus[3]}
 	var rows [][]string
-	for _, t := range []struct {
-		name       string
-		high, wide float64
-	}{{"128x256", 128, 256}, {"128x128", 128, 128}, {"64x64", 64, 64}} {
-		warp := warpTiles[t.name]
-		r := []string{t.name}
-		for _, g := range []gpu{gpus[0], gpus[2], gpus[3]} {
-			products := g.own().tensor / 2 // multiply-adds a second
-			fetched := 2 * (t.high + t.wide) / (t.high * t.wide)
-			read := 2 * float64(warp.rows+warp.columns) / float64(warp.rows*warp.columns)
-			r = append(r, fmt.Sprintf("%.1f", products*fetched/tera), fmt.Sprintf("%.0f of 128", products*(fetched+read)/float64(g.sms)/g.clock()))
+	for _, kernel := range []string{"gemm_128x256", "gemm_128x128", "gemm_64x64", "attention_forward_", "attention_keys_", "attention_queries_"} {
+		t := tileOf(kernel)
+		r := []string{strings.Trim(kernel, "_"), fmt.Sprintf("%.2f", t.loads())}
+		for _, g := range devices {
+			macs := g.own().tensor / 2 // a second
+			need := macs * sharedOf(kernel) / float64(g.sms) / g.clock()
+			r = append(r, fmt.Sprintf("%.0f", need), fmt.Sprintf("%.0f%%", min(100, 100*sharedBytes/need)), fmt.Sprintf("%.1f", macs*t.brought/tera))
 		}
 		rows = append(rows, r)
 	}
-	r := []string{"whole waves of blocks"}
-	for _, g := range []gpu{gpus[0], gpus[2], gpus[3]} {
-		r = append(r, fmt.Sprintf("%+.1f%%", 100*(w.waves(g, reports)-1)), "")
+	r := []string{"products in whole waves of blocks", ""}
+	head := []string{"kernel", "ldmatrix an mma"}
+	for _, g := range devices {
+		head = append(head, g.name+": bytes a clock", "of the tensor cores", "L2 TB/s")
+		r = append(r, "", fmt.Sprintf("%.0f%%", 100/w.waves(g, reports)), "")
 	}
-	return grid([]string{
-		"tile", gpus[0].name + ": L2 TB/s", "shared memory, bytes a clock", gpus[2].name + ": L2 TB/s", "shared memory",
-		gpus[3].name + ": L2 TB/s", "shared memory",
-	}, append(rows, r))
+	return grid(head, append(rows, r))
 }
 
 // waves is the time of the products on tensor cores when blocks come in whole waves, against that without.
@@ -383,7 +383,7 @@ func (w work) waves(g gpu, reports map[string]map[string]sizes) float64 {
 		if k.role != product {
 			continue
 		}
-		slots := float64(g.sms * multiprocessors[i].resident(reports[k.kernel][g.sm], k.threads, k.shared))
+		slots := float64(g.sms * multiprocessors[i].resident(reports[k.kernel][g.sm], k.threads, k.dynamic))
 		waves := float64(k.blocks) / slots
 		t := float64(w.micro[k]) * g.own().seconds(k.cost)
 		exact, whole = exact+t, whole+t*ceil(float64(k.blocks), slots)/waves
