@@ -62,6 +62,17 @@ func load(path string) (*Library, error) {
 	return l, nil
 }
 
+// Find is the path of the first of the candidates that can be loaded, for hosts without a GPU too, and its version. It fails with
+// ErrNotFound alone.
+func Find(candidates []string) (path string, version int, err error) {
+	for _, path := range candidates {
+		if l, err := load(path); err == nil {
+			return path, l.Version(), nil
+		}
+	}
+	return "", 0, ErrNotFound
+}
+
 // Open loads the first of the candidates that is there and works on the current context of this thread. It fails with ErrNotFound.
 func Open(candidates []string) (*Library, error) {
 	tried := ErrNotFound

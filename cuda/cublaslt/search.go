@@ -13,9 +13,16 @@ var beside = []string{"", "lib64", "lib", "nvidia/cu13/lib", "nvidia/cublas/lib"
 
 // folders are where toolkits and Python packages lie, as patterns under the root or an environment variable's folder.
 var folders = []struct{ variable, pattern string }{
-	{"CUDA_HOME", ""}, {"CUDA_PATH", ""}, {"", "/usr/local/cuda*"}, {"", "/opt/cuda*"},
-	{"VIRTUAL_ENV", "lib/python3*/site-packages"}, {"CONDA_PREFIX", "lib/python3*/site-packages"}, {"CONDA_PREFIX", ""},
-	{"HOME", ".local/lib/python3*/site-packages"}, {"", "/usr/local/lib/python3*/dist-packages"}, {"", "/usr/local/lib/python3*/site-packages"},
+	{"CUDA_HOME", ""},
+	{"CUDA_PATH", ""},
+	{"", "/usr/local/cuda*"},
+	{"", "/opt/cuda*"},
+	{"VIRTUAL_ENV", "lib/python3*/site-packages"},
+	{"CONDA_PREFIX", "lib/python3*/site-packages"},
+	{"CONDA_PREFIX", ""},
+	{"HOME", ".local/lib/python3*/site-packages"},
+	{"", "/usr/local/lib/python3*/dist-packages"},
+	{"", "/usr/local/lib/python3*/site-packages"},
 }
 
 // Candidates are the paths to try, in this order: what EnvPath names, alone where it is set; the names by which the system's loader knows

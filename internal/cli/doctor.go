@@ -11,6 +11,7 @@ import (
 	"lathe/compute"
 	"lathe/compute/cpu"
 	"lathe/cuda"
+	"lathe/cuda/cublaslt"
 	"lathe/cuda/driver"
 	"lathe/cuda/nvml"
 )
@@ -84,7 +85,7 @@ func diagnose(e *env) []checkup {
 		)
 	}
 	checks = append(checks, gpuChecks()...)
-	return append(checks, gaugeCheck(), terminalCheck(e))
+	return append(checks, productsCheck(), gaugeCheck(), terminalCheck(e))
 }
 
 // gpuChecks are a line for the driver and one for each GPU that it has, with the self-test of the first.
@@ -119,6 +120,15 @@ func gpuCheck(g driver.Info) checkup {
 	}
 	c.OK, c.Text = true, text+", kernels' self-test passed"
 	return c
+}
+
+// productsCheck looks for cuBLASLt, which large products on a GPU take where it is installed.
+func productsCheck() checkup {
+	path, version, err := cublaslt.Find(cublaslt.Candidates(os.Getenv))
+	if err != nil {
+		return checkup{Name: "cublaslt", Text: err.Error(), Cost: "large products on a GPU run on lathe's own kernels"}
+	}
+	return checkup{Name: "cublaslt", OK: true, Text: fmt.Sprintf("%d.%d.%d (%s)", version/10000, version/100%100, version%100, path)}
 }
 
 // selfTest multiplies whole numbers, whose product has one right answer on every tier.
