@@ -100,6 +100,16 @@ func (c *Context) do(name string, f func() Result) error {
 	return nil
 }
 
+// Lend makes the context current on this goroutine's OS thread for as long as f calls another library of this process that works
+// on it: NCCL, say.
+func (c *Context) Lend(f func() error) error {
+	defer c.leave()
+	if r := c.enter(); r != Success {
+		return c.fail("cuCtxSetCurrent", r)
+	}
+	return f()
+}
+
 // fail is the error of a call, and keeps the first one after which the context answers nothing but it.
 func (c *Context) fail(name string, r Result) *Error {
 	e := c.d.fail(name, r)

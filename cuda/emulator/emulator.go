@@ -52,23 +52,30 @@ func Build(more ...string) (string, error) {
 }
 
 func find(more []string) (string, error) {
-	compiler, err := exec.LookPath("g++")
-	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return "", ErrNoCompiler
-	}
-	root, err := moduleRoot()
+	compiler, root, cache, err := places()
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the cache for the emulated device: %w", err)
+	return build(compiler, root, cache, more)
+}
+
+// places are what a build needs: the compiler, the repository and the folder of what was built before.
+func places() (compiler, root, cache string, err error) {
+	compiler, err = exec.LookPath("g++")
+	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return "", "", "", ErrNoCompiler
+	}
+	if root, err = moduleRoot(); err != nil {
+		return "", "", "", err
+	}
+	if cache, err = os.UserCacheDir(); err != nil {
+		return "", "", "", fmt.Errorf("find the cache for the emulated device: %w", err)
 	}
 	cache = filepath.Join(cache, "lathe", "emulator")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("make the cache for the emulated device: %w", err)
+		return "", "", "", fmt.Errorf("make the cache for the emulated device: %w", err)
 	}
-	return build(compiler, root, cache, more)
+	return compiler, root, cache, nil
 }
 
 func build(compiler, root, cache string, more []string) (string, error) {
