@@ -82,6 +82,8 @@ type Info struct {
 	MemoryFree  int64 `json:"memory_free"`
 	// WorkspaceHeld is what operations so far have left the device holding, in bytes: later ones use it again.
 	WorkspaceHeld int64 `json:"-"`
+	// GroupMemory is what a group of such devices takes of the memory of each, in bytes, beside its buffers.
+	GroupMemory int64 `json:"-"`
 	// MatMul lists the types in which the device multiplies natively; F32 is always one of them.
 	MatMul []DType `json:"-"`
 	// Workspace is what operations need beside their buffers, nil for nothing.

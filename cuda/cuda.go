@@ -85,6 +85,19 @@ func openContext(ctx *driver.Context, o Options) (*Device, error) {
 	return d, nil
 }
 
+// Count is the number of GPUs that this process may use, 0 where there is none or no driver.
+func Count() int {
+	lib, err := driver.Open("")
+	if err != nil {
+		return 0
+	}
+	devices, err := lib.Devices()
+	if err != nil {
+		return 0
+	}
+	return len(devices)
+}
+
 // start makes what every operation needs.
 func (d *Device) start() (err error) {
 	if d.code, err = newCode(d.ctx, d.info.Capability()); err != nil {
@@ -110,6 +123,10 @@ func (d *Device) Info() compute.Info {
 		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.scratch.Held(),
 	}
 }
+
+// groupMemory is an allowance for NCCL's own buffers on each GPU: it takes a few MiB for each channel to each neighbour, which
+// depends on how the GPUs are wired and is known only when they have met.
+const groupMemory = 512 << 20
 
 // Memory is what Alloc gave and the operations' workspace.
 func (d *Device) Memory() compute.Memory { return d.memory }

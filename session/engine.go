@@ -152,7 +152,14 @@ func (e *engine) prepare(id int64, c Start) (*trainer.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	var group compute.Group
+	if e.s.options.Group != nil {
+		if group, err = e.s.options.Group(e.s.ctx, dev, c); err != nil {
+			return nil, err
+		}
+	}
 	return trainer.Prepare(e.s.ctx, dev, c.Config, trainer.Options{
+		Group: group,
 		Resume: c.Resume, MaxSteps: c.MaxSteps, StopAfter: c.StopAfter, PauseOnSaveError: e.s.options.PauseOnSaveError,
 		SkipRows: c.SkipRows, RateScale: c.RateScale,
 		Progress: func(stage string, done, total int64) {

@@ -23,6 +23,8 @@ type Options struct {
 	// Device is what OpenDevice gets: auto, cpu, cuda or cuda:N.
 	Device     string
 	OpenDevice func(spec string) (compute.Device, error)
+	// Group, when set, finds the other ranks of a run that begins on the device; the run leaves the group when it ends.
+	Group func(ctx context.Context, dev compute.Device, start Start) (compute.Group, error)
 	// OpenGauges, when set, opens the gauges of the GPUs that a device computes on; nil without an error for a device that has
 	// none. It and what it returns are called on a goroutine of their own, which may hang without holding up anything.
 	OpenGauges func(compute.Info) (GaugeReader, error)

@@ -40,25 +40,38 @@ type Plan struct {
 	Verdict string `json:"verdict"`
 	// SecondsEstimate is a forecast from the device's measured speed, 0 where that is not known.
 	SecondsEstimate float64 `json:"seconds_estimate"`
+	// Ranks is how many devices train together, GlobalBatch how many rows their step has; both are left out for one device.
+	Ranks       int `json:"ranks,omitempty"`
+	GlobalBatch int `json:"global_batch,omitempty"`
+	// Devices says what fits where, for a forecast on several.
+	Devices []DevicePlan `json:"devices,omitempty"`
 	// Notices are options that this device or version honours in another way, each one line.
 	Notices []string `json:"notices,omitempty"`
 }
 
+// DevicePlan is one of several devices. Memory and time are the same on each.
+type DevicePlan struct {
+	Name      string `json:"name"`
+	Available int64  `json:"available"`
+	Fits      bool   `json:"fits"`
+}
+
 // MemoryPlan is device memory by owner, in bytes.
 type MemoryPlan struct {
-	Base        int64 `json:"base"`        // the model's frozen weights
-	Adapters    int64 `json:"adapters"`    // trained weights of an adapter
-	Gradients   int64 `json:"gradients"`   // of all trained weights
-	Optimizer   int64 `json:"optimizer"`   // both moments
-	Activations int64 `json:"activations"` // tape and scratch of the largest micro-batch
-	KV          int64 `json:"kv"`          // cache of one generation in the playground, which goes without if there is no room
-	Workspace   int64 `json:"workspace"`   // tables and the device's own
-	Loading     int64 `json:"loading"`     // not of the sum: the most that is held while the weights are read and quantised
+	Base        int64 `json:"base"`            // the model's frozen weights
+	Adapters    int64 `json:"adapters"`        // trained weights of an adapter
+	Gradients   int64 `json:"gradients"`       // of all trained weights
+	Optimizer   int64 `json:"optimizer"`       // both moments
+	Activations int64 `json:"activations"`     // tape and scratch of the largest micro-batch
+	KV          int64 `json:"kv"`              // cache of one generation in the playground, which goes without if there is no room
+	Workspace   int64 `json:"workspace"`       // tables and the device's own
+	Group       int64 `json:"group,omitempty"` // sums over several devices
+	Loading     int64 `json:"loading"`         // not of the sum: the most that is held while the weights are read and quantised
 }
 
 // Total is what training needs: the sum without the KV cache.
 func (m MemoryPlan) Total() int64 {
-	return m.Base + m.Adapters + m.Gradients + m.Optimizer + m.Activations + m.Workspace
+	return m.Base + m.Adapters + m.Gradients + m.Optimizer + m.Activations + m.Workspace + m.Group
 }
 
 // Peak is the most that the run ever holds: while it loads its weights, or from then on.
@@ -67,6 +80,8 @@ func (m MemoryPlan) Peak() int64 { return max(m.Loading, m.Total()) }
 // Environment is what a forecast needs to know of the machine.
 type Environment struct {
 	Device compute.Info
+	// Others are the further devices of a run on several.
+	Others []compute.Info
 	// FLOPS is the measured speed of a float32 matrix product, in operations a second; 0 where not measured.
 	FLOPS float64
 }
@@ -147,7 +162,8 @@ func (r *Run) forecast(env Environment) error {
 		p.Available += min(env.Device.WorkspaceHeld, p.Memory.Workspace)
 	}
 	p.Fits = p.Available == 0 || p.Memory.Peak() <= p.Available
-	p.SecondsEstimate = estimateSeconds(p, r.config, env.FLOPS)
+	p.SecondsEstimate = estimateSeconds(p, r.config, env.FLOPS*float64(r.ranks))
+	r.devicePlans(&p, env)
 	for _, s := range r.corpus.train {
 		if s.Cut > 0 {
 			p.CutRows++
@@ -157,6 +173,25 @@ func (r *Run) forecast(env Environment) error {
 	r.plan = p
 	r.dataNotices()
 	return nil
+}
+
+// devicePlans says what fits where; the run fits where it fits on each.
+func (r *Run) devicePlans(p *Plan, env Environment) {
+	if r.ranks == 1 {
+		return
+	}
+	p.Ranks, p.GlobalBatch = r.ranks, r.config.BatchSize*r.accumulated()
+	if len(env.Others) == 0 {
+		return
+	}
+	p.Devices = []DevicePlan{{env.Device.Name, p.Available, p.Fits}}
+	for _, d := range env.Others {
+		fits := d.MemoryFree == 0 || p.Memory.Peak() <= d.MemoryFree
+		p.Devices = append(p.Devices, DevicePlan{d.Name, d.MemoryFree, fits})
+		if p.Fits = p.Fits && fits; d.MemoryFree > 0 && (p.Available == 0 || d.MemoryFree < p.Available) {
+			p.Available = d.MemoryFree
+		}
+	}
 }
 
 // estimateSeconds counts two operations a parameter and token forward, two for the gradient of the activations, two more

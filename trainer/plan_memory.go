@@ -48,6 +48,7 @@ type holdings struct {
 	rows      rowBounds
 	trainable int64 // parameters
 	known     map[int]MemoryPlan
+	group     func(gradients int64) int64 // the memory of a group's sums
 }
 
 // holdings makes the run's model, adapter and optimiser on a dry device.
@@ -77,7 +78,21 @@ func (r *Run) holdings(device compute.Info) (*holdings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan memory: %w", err)
 	}
-	return &holdings{planner: planner, rows: r.rowBounds(), known: map[int]MemoryPlan{}}, nil
+	return &holdings{planner: planner, rows: r.rowBounds(), known: map[int]MemoryPlan{}, group: r.groupMemory(device)}, nil
+}
+
+// groupMemory is what summing gradients over several devices takes of each. GPUs sum in place; what NCCL has is the device's to
+// say. CPUs hold a copy that travels.
+func (r *Run) groupMemory(device compute.Info) func(gradients int64) int64 {
+	return func(gradients int64) int64 {
+		switch {
+		case r.ranks <= 1:
+			return 0
+		case device.Kind == "cpu":
+			return device.GroupMemory + gradients
+		}
+		return device.GroupMemory
+	}
 }
 
 // batch is the memory of the run with so many rows in a micro-batch.
@@ -93,6 +108,7 @@ func (h *holdings) batch(size int) (MemoryPlan, error) {
 	p := MemoryPlan{
 		Base: m.Base, Adapters: m.Adapters, Gradients: m.Gradients, Optimizer: m.Optimizer,
 		Activations: m.Activations, KV: m.KV, Workspace: m.Workspace, Loading: m.Loading,
+		Group: h.group(m.Gradients),
 	}
 	h.known[size] = p
 	return p, nil

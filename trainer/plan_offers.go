@@ -35,7 +35,11 @@ func (p Plan) verdict() string {
 		return fmt.Sprintf("takes %s; the device does not say what it has", formatBytes(p.Memory.Peak()))
 	}
 	if p.Fits {
-		return fmt.Sprintf("fits: %s of %s free", formatBytes(p.Memory.Peak()), formatBytes(p.Available))
+		text := fmt.Sprintf("fits: %s of %s free", formatBytes(p.Memory.Peak()), formatBytes(p.Available))
+		if p.Ranks > 1 {
+			text += fmt.Sprintf(" on each of %d devices", p.Ranks)
+		}
+		return text
 	}
 	text := fmt.Sprintf("it will not fit: %s wanted, %s free", formatBytes(p.Memory.Peak()), formatBytes(p.Available))
 	for _, o := range p.Offers {

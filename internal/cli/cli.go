@@ -160,14 +160,14 @@ func newRoot(e *env) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "machine-readable output on stdout, messages on stderr")
-	root.PersistentFlags().StringVar(&e.device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	root.PersistentFlags().StringVar(&e.device, "device", "auto", "auto, cpu, cuda or cuda:N; train and plan take several GPUs too: cuda:0,1")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		text, _, _ := strings.Cut(err.Error(), ": strconv.") // what Go's parser thinks says nothing more
 		return usage("%s", text)
 	})
 	root.AddCommand(
 		demoCommand(e), trainCommand(e), planCommand(e), scoreCommand(e), tokenizeCommand(e), renderCommand(e),
-		generateCommand(e), exportCommand(e), dataCommand(e), inspectCommand(e), doctorCommand(e), benchCommand(e),
+		generateCommand(e), exportCommand(e), dataCommand(e), inspectCommand(e), doctorCommand(e), benchCommand(e), rankCommand(e),
 	)
 	addWorkbench(e, root)
 	return root

@@ -27,6 +27,9 @@ func openDevice(spec string) (compute.Device, error) {
 			return openGPU(n)
 		}
 	}
+	if strings.Contains(spec, ",") {
+		return nil, usage("--device %s: several GPUs train together, and this command takes one; use cuda:N", spec)
+	}
 	return nil, usage("--device %s: unknown device; use auto, cpu, cuda or cuda:N", spec)
 }
 

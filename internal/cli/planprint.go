@@ -52,12 +52,25 @@ func planTable(p trainer.Plan) [][]string {
 		{"activations", p.Memory.Activations},
 		{"kv cache", p.Memory.KV},
 		{"workspace", p.Memory.Workspace},
+		{"group", p.Memory.Group},
 		{"memory", p.Memory.Total()},
 		{"loading", p.Memory.Loading},
 		{"available", p.Available},
 		{"checkpoint", p.CheckpointSize},
 	} {
-		rows = append(rows, []string{m.name, bytesText(m.bytes)})
+		if m.name != "group" || m.bytes > 0 {
+			rows = append(rows, []string{m.name, bytesText(m.bytes)})
+		}
+	}
+	if p.Ranks > 1 {
+		rows = append(rows, []string{"devices", fmt.Sprintf("%d, %s rows a step together (per_device_train_batch_size × gradient_accumulation_steps × devices)", p.Ranks, count(int64(p.GlobalBatch)))})
+	}
+	for i, d := range p.Devices {
+		fits := "fits"
+		if !d.Fits {
+			fits = "does not fit"
+		}
+		rows = append(rows, []string{fmt.Sprintf("device %d", i), fmt.Sprintf("%s: %s free, %s", d.Name, bytesText(d.Available), fits)})
 	}
 	if p.Available > 0 {
 		rows = append(rows, []string{"batch", fmt.Sprintf("%s rows fit at most (per_device_train_batch_size)", count(int64(p.LargestBatch)))})
