@@ -120,7 +120,7 @@ func (d *Device) Info() compute.Info {
 	}
 	return compute.Info{
 		Name: d.info.Name, Kind: "cuda", Tier: fmt.Sprintf("sm_%d", d.info.Capability()), GPUs: []string{d.info.UUID, d.info.PCI}, MemoryTotal: total, MemoryFree: free,
-		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.scratch.Held(),
+		MatMul: []compute.DType{compute.F32, compute.BF16, compute.F16}, Workspace: rule{}, WorkspaceHeld: d.scratch.Held(), GroupMemory: groupMemory,
 	}
 }
 

@@ -249,7 +249,7 @@ func call(ctx context.Context, l Launch) (*Control, error) {
 		conn, err := d.DialContext(ctx, "tcp", l.place())
 		if err == nil {
 			var p *peer
-			if p, err = l.introduce(conn); err == nil {
+			if p, err = l.introduce(ctx, conn); err == nil {
 				peers := make([]*peer, 1)
 				peers[0] = p
 				return newControl(l, peers), nil
@@ -259,7 +259,7 @@ func call(ctx context.Context, l Launch) (*Control, error) {
 		if errors.As(err, new(*PeerError)) {
 			return nil, err
 		}
-		if ctx.Err() == nil {
+		if ctx.Err() == nil || last == nil {
 			last = err
 		}
 		select {
@@ -277,8 +277,12 @@ func call(ctx context.Context, l Launch) (*Control, error) {
 var errLate = errors.New("too late")
 
 // introduce is the other side of the handshake.
-func (l Launch) introduce(conn net.Conn) (*peer, error) {
-	_ = conn.SetDeadline(time.Now().Add(shake))
+func (l Launch) introduce(ctx context.Context, conn net.Conn) (*peer, error) {
+	deadline := time.Now().Add(shake)
+	if all, ok := ctx.Deadline(); ok && all.Before(deadline) {
+		deadline = all
+	}
+	_ = conn.SetDeadline(deadline)
 	var c challenge
 	if err := readLine(conn, &c); err != nil || c.Greeting != greeting {
 		return nil, fmt.Errorf("what listens there is no rank 0 of this version of lathe (set %s if the port is another program's)", EnvOwnPort)
