@@ -159,7 +159,7 @@ func (e *engine) prepare(id int64, c Start) (*trainer.Run, error) {
 		}
 	}
 	return trainer.Prepare(e.s.ctx, dev, c.Config, trainer.Options{
-		Group: group,
+		Group:  group,
 		Resume: c.Resume, MaxSteps: c.MaxSteps, StopAfter: c.StopAfter, PauseOnSaveError: e.s.options.PauseOnSaveError,
 		SkipRows: c.SkipRows, RateScale: c.RateScale,
 		Progress: func(stage string, done, total int64) {

@@ -202,6 +202,16 @@ func (r *Run) agree(mine wish) (order, error) {
 	return all[0].Order, nil
 }
 
+// orderStop has all ranks end.
+func (r *Run) orderStop(keep bool) error {
+	o := stopRun
+	if keep {
+		o = stopKeep
+	}
+	_, err := r.agree(wish{Order: o})
+	return err
+}
+
 // follow is the border of a rank that others lead.
 func (r *Run) follow(ctx context.Context) (stop, keep bool, err error) {
 	for {

@@ -175,12 +175,7 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 			return false, false, err
 		}
 		if w.stop {
-			o := stopRun
-			if w.keep {
-				o = stopKeep
-			}
-			_, err := r.agree(wish{Order: o})
-			return true, w.keep, err
+			return true, w.keep, r.orderStop(w.keep)
 		}
 		if w.save {
 			if err := r.saveHere(ctx); err != nil {

@@ -39,8 +39,8 @@ func candidates(getenv func(string) string) []string {
 	}
 	if python, err := exec.LookPath("python3"); err == nil {
 		roots = append(roots, filepath.Dir(filepath.Dir(python)))
-		if real, err := filepath.EvalSymlinks(python); err == nil {
-			roots = append(roots, filepath.Dir(filepath.Dir(real)))
+		if target, err := filepath.EvalSymlinks(python); err == nil {
+			roots = append(roots, filepath.Dir(filepath.Dir(target)))
 		}
 	}
 	if home := getenv("HOME"); home != "" {

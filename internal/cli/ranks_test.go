@@ -156,7 +156,9 @@ func TestRanksThatDoNotFit(t *testing.T) {
 		code   int
 	}{
 		"world size": {func(rank int, e []string) []string { return append(e, fmt.Sprintf("WORLD_SIZE=%d", 2+rank)) }, [2]string{"WORLD_SIZE has to be the same", "WORLD_SIZE has to be the same"}, exitFailed},
-		"token":      {func(rank int, e []string) []string { return append(e, fmt.Sprintf("LATHE_GROUP_TOKEN=%d", rank), "LATHE_JOIN_TIMEOUT=2s") }, [2]string{"did not come", "LATHE_GROUP_TOKEN"}, exitFailed},
+		"token": {func(rank int, e []string) []string {
+			return append(e, fmt.Sprintf("LATHE_GROUP_TOKEN=%d", rank), "LATHE_JOIN_TIMEOUT=2s")
+		}, [2]string{"did not come", "LATHE_GROUP_TOKEN"}, exitFailed},
 		"port taken": {func(_ int, e []string) []string {
 			return append(e, "LATHE_JOIN_TIMEOUT=2s", fmt.Sprintf("LATHE_MASTER_PORT=%d", taken.Addr().(*net.TCPAddr).Port))
 		}, [2]string{"is taken: set LATHE_MASTER_PORT", "rank 0"}, exitFailed},
