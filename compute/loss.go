@@ -49,14 +49,13 @@ func NewLossSpace(mem Buffer, rows, v, c int) (s LossSpace) {
 
 // ChunkedLoss is LinearCrossEntropy made of a device's other operations and one of its own. Trained rows are gathered, so that
 // ignored ones cost nothing, and go through the head in chunks; a chunk's logits become their gradients in place.
-// Labels are a's, on the host; space is for LossRows of the trained ones; softmax turns the logits of s's first n rows into
+// Labels are a's, on the host, rows the TrainedRows of them; s is for LossRows of those; softmax turns the logits of s's first n rows into
 // log-probabilities of the labels and, where a wants a gradient, into GradScale·∂(Σ -ln p)/∂logits.
-func ChunkedLoss(d Device, a LinearCrossEntropy, labels []int32, s LossSpace, softmax func(s LossSpace, n int)) {
+func ChunkedLoss(d Device, a LinearCrossEntropy, labels, rows []int32, s LossSpace, softmax func(s LossSpace, n int)) {
 	d.Zero(a.LogProbs)
 	if a.DX != nil {
 		d.Zero(a.DX)
 	}
-	rows := TrainedRows(labels)
 	for chunk := LossRows(len(rows), a.W.Out); len(rows) > 0; rows = rows[min(chunk, len(rows)):] {
 		lossChunk(d, a, rows[:min(chunk, len(rows))], labels, s, softmax)
 	}

@@ -51,7 +51,7 @@ func (f *attentionForward) join(c *checked, at attentionArgs, out, lse driver.Pt
 	}
 	f.joined.put(c)
 	const warps = 4
-	l := driver.Launch{Grid: [3]int{ceilDiv(f.joined.tiles, warps), at.KV, 1}, Block: [3]int{32 * warps, 1, 1}}
+	l := driver.Launch{Grid: [3]int{blocks(f.joined.tiles, warps), at.KV, 1}, Block: [3]int{32 * warps, 1, 1}}
 	c.launch("attention.attention_combine", l, append(at.args(&f.joined),
 		driver.P(f.part), driver.P(f.lse), driver.P(out), driver.P(lse), driver.I32(int32(f.joined.tiles)))...)
 }
@@ -96,7 +96,7 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 // delta is each row's dout·out.
 func (c *checked) delta(delta, dout, out driver.Ptr, s compute.AttentionShape) {
 	if n := s.NQ * s.H; n > 0 {
-		c.launch("attention.attention_delta", rows(ceilDiv(n, blockThreads), blockThreads), driver.P(delta), driver.P(dout), driver.P(out),
+		c.launch("attention.attention_delta", rows(blocks(n, blockThreads), blockThreads), driver.P(delta), driver.P(dout), driver.P(out),
 			driver.I64(int64(n)), driver.I32(int32(s.D)), flag(s.D%4 == 0 && aligned16(dout, out)))
 	}
 }

@@ -96,9 +96,7 @@ const (
 )
 
 // keyChunk is attention.h's key_chunk.
-func keyChunk(kLen int) int { return max(fewestKeys, ceilDiv(kLen, 64*mostChunks)*64) }
-
-func ceilDiv(a, b int) int { return (a + b - 1) / b }
+func keyChunk(kLen int) int { return max(fewestKeys, blocks(kLen, 64*mostChunks)*64) }
 
 // packRows is how many rows of one key head a block of attention_pack makes.
 const packRows = 32
@@ -120,14 +118,14 @@ func planForward(s compute.AttentionShape) *attentionForward {
 	for _, p := range s.Spans {
 		n := p.QLen * group
 		if n > mostSplit || p.KLen < splitFactor*p.QLen {
-			f.long.add(p, ceilDiv(n, t.m))
+			f.long.add(p, blocks(n, t.m))
 			if t.narrow {
-				f.packed.add(p, ceilDiv(p.KLen, packRows))
+				f.packed.add(p, blocks(p.KLen, packRows))
 			}
 			continue
 		}
-		chunks := max(1, ceilDiv(p.KLen, keyChunk(p.KLen)))
-		f.split.add(p, ceilDiv(n, splitRows)*chunks).keys = int32(f.parts)
+		chunks := max(1, blocks(p.KLen, keyChunk(p.KLen)))
+		f.split.add(p, blocks(n, splitRows)*chunks).keys = int32(f.parts)
 		if chunks > 1 {
 			f.joined.add(p, n).keys = int32(f.parts)
 			f.parts += chunks * n * s.KV
@@ -160,11 +158,11 @@ func planBackward(s compute.AttentionShape) *attentionBackward {
 	b, group, t := &attentionBackward{}, s.H/max(s.KV, 1), tileOf(s.D, s.Compute)
 	for _, p := range s.Spans {
 		n := p.QLen * group
-		b.queries.add(p, ceilDiv(n, t.ownRows))
-		b.keys.add(p, ceilDiv(p.KLen, t.ownKeys))
+		b.queries.add(p, blocks(n, t.ownRows))
+		b.keys.add(p, blocks(p.KLen, t.ownKeys))
 		if t.narrow {
-			b.packedQueries.add(p, ceilDiv(n, packRows))
-			b.packedKeys.add(p, ceilDiv(p.KLen, packRows))
+			b.packedQueries.add(p, blocks(n, packRows))
+			b.packedKeys.add(p, blocks(p.KLen, packRows))
 		}
 	}
 	return b

@@ -11,14 +11,15 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	c.CrossEntropy(a)
 	v, in := a.W.Out, a.W.In
 	_, labels := c.indices("Labels", a.Labels, a.N, v, -100)
-	rows := compute.LossRows(len(compute.TrainedRows(labels)), v)
+	trained := compute.TrainedRows(labels)
+	rows := compute.LossRows(len(trained), v)
 	bytes := compute.LossBytes(rows, v, in)
 	space := c.workspace(slotLoss, bytes)
 	if !c.OK {
 		return
 	}
 	mem := &buffer{View: compute.NewView(compute.U8, int(bytes), 0), dev: d, mem: space}
-	compute.ChunkedLoss(d, a, labels, compute.NewLossSpace(mem, rows, v, in), func(s compute.LossSpace, n int) {
+	compute.ChunkedLoss(d, a, labels, trained, compute.NewLossSpace(mem, rows, v, in), func(s compute.LossSpace, n int) {
 		d.softmax(a, s, n)
 	})
 }

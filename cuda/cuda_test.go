@@ -1,7 +1,6 @@
 package cuda_test
 
 import (
-	"errors"
 	"testing"
 
 	"lathe/compute"
@@ -13,14 +12,7 @@ import (
 // library is the emulated driver, which runs the kernels' own sources.
 func library(t *testing.T) string {
 	t.Helper()
-	path, err := emulator.Build()
-	if errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return emulator.Need(t)
 }
 
 // setting changes the emulated device for one test.

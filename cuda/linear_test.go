@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -16,13 +15,7 @@ import (
 // openEmulated opens the emulated device, and tells where its library is.
 func openEmulated(t *testing.T) (*Device, string) {
 	t.Helper()
-	library, err := emulator.Build()
-	if errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	library := emulator.Need(t)
 	d, err := Open(Options{Driver: library})
 	if err != nil {
 		t.Fatal(err)

@@ -15,13 +15,7 @@ import (
 // The workbench's work on the emulated GPU: a run that pauses, gives all of its memory to somebody else, is asked something
 // meanwhile, resumes when the memory is there again, ends, is evaluated and exported.
 func TestWorkOnCUDA(t *testing.T) {
-	library, err := emulator.Build()
-	if errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	library := emulator.Need(t)
 	s, err := Open(Options{Dir: t.TempDir(), Device: "cuda", OpenDevice: func(string) (compute.Device, error) {
 		return cuda.Open(cuda.Options{Driver: library})
 	}})

@@ -87,11 +87,7 @@ func (r *Run) insist(ctx context.Context, do func() error) error {
 			if !w.pause || w.stop {
 				break
 			}
-			select {
-			case j := <-r.control.jobs:
-				r.do(j)
-			case <-r.control.wake:
-			case <-ctx.Done():
+			if r.listen(ctx); ctx.Err() != nil {
 				return errors.Join(err, ctx.Err())
 			}
 		}

@@ -240,13 +240,18 @@ func (r *Run) wait(ctx context.Context, w wishes, told *rest) error {
 			r.emit(Paused{Step: r.state.Step, Released: r.releasedBytes})
 		}
 	}
+	r.listen(ctx)
+	return nil
+}
+
+// listen waits until something is wanted, and does it where it is a job.
+func (r *Run) listen(ctx context.Context) {
 	select {
 	case j := <-r.control.jobs:
 		r.do(j)
 	case <-r.control.wake:
 	case <-ctx.Done():
 	}
-	return nil
 }
 
 // finish writes the final state and says goodbye.

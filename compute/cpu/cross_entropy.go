@@ -18,13 +18,14 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	if !c.OK {
 		return
 	}
-	rows := compute.LossRows(len(compute.TrainedRows(labels)), v)
+	trained := compute.TrainedRows(labels)
+	rows := compute.LossRows(len(trained), v)
 	mem := d.workspace(c.Operation(), slotLoss, compute.LossBytes(rows, v, in))
 	if mem == nil {
 		return
 	}
 	space := &buffer{View: compute.NewView(compute.U8, int(mem.bytes), 0), dev: d, mem: mem}
-	compute.ChunkedLoss(d, a, labels, compute.NewLossSpace(space, rows, v, in), func(s compute.LossSpace, n int) {
+	compute.ChunkedLoss(d, a, labels, trained, compute.NewLossSpace(space, rows, v, in), func(s compute.LossSpace, n int) {
 		if d.err != nil {
 			return
 		}

@@ -3,7 +3,6 @@
 package emulator
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -28,13 +27,7 @@ type device struct {
 // open loads the emulated driver with the kernels of the repository and of testdata/kernels, and makes its first device current.
 func open(t testing.TB, settings ...string) *device {
 	t.Helper()
-	path, err := Build("testdata/kernels")
-	if errors.Is(err, ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := Need(t, "testdata/kernels")
 	library, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		t.Fatal(err)

@@ -112,13 +112,7 @@ func sums(g *Group, dev *cuda.Device) error {
 // twoRanks runs two ranks on two emulated GPUs.
 func twoRanks(t *testing.T, task string, environment ...string) (output [2]string, failed [2]error) {
 	t.Helper()
-	gpu, err := emulator.Build()
-	if errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	gpu := emulator.Need(t)
 	library, err := emulator.BuildNCCL()
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -15,13 +14,7 @@ import (
 // emulated lets --device cuda find the emulated GPU, and returns its library.
 func emulated(t *testing.T) string {
 	t.Helper()
-	library, err := emulator.Build()
-	if errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	library := emulator.Need(t)
 	t.Setenv("LATHE_CUDA_DRIVER", library)
 	return library
 }

@@ -20,11 +20,7 @@ import (
 // packed is a folder that has travelled as an archive, with the emulated driver.
 func packed(t *testing.T) string {
 	t.Helper()
-	if _, err := emulator.Build(); errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	emulator.Need(t)
 	folder := filepath.Join(t.TempDir(), "gpucheck")
 	if err := pack([]string{"--out", folder, "--emulator", "--archive"}, io.Discard); err != nil {
 		t.Fatal(err)

@@ -127,13 +127,7 @@ type emulated struct{ launches, threads, barriers, mma, matrices, conflicts, cop
 // The operations that are counted are those that the kernels do: launches, mma.sync and bytes of cp.async of products on the emulated device,
 // whose reads of shared memory meet no bank twice.
 func TestCostsAreWhatKernelsDo(t *testing.T) {
-	path, err := emulator.Build()
-	if errors.Is(err, emulator.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := emulator.Need(t)
 	gpu, err := cuda.Open(cuda.Options{Driver: path})
 	if err != nil {
 		t.Fatal(err)
