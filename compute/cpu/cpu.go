@@ -54,6 +54,8 @@ type Device struct {
 	roots   map[*allocation]struct{}
 	scratch compute.Scratch[*allocation]
 	err     error
+
+	inner compute.Device // runs the operations that composite ones are made of: the device itself, or its Profile
 }
 
 var _ compute.Device = (*Device)(nil)
@@ -78,7 +80,7 @@ func New(o Options) (*Device, error) {
 	}
 	best := C.lathe_best_tier()
 	d := &Device{name: processorName(), tier: best, roots: map[*allocation]struct{}{}}
-	d.scratch = compute.NewScratch(d.allocate, d.release)
+	d.inner, d.scratch = d, compute.NewScratch(d.allocate, d.release)
 	if o.Tier != "" {
 		i := slices.Index(tiers, o.Tier)
 		if i < 0 {

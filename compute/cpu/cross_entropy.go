@@ -25,7 +25,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 		return
 	}
 	space := &buffer{View: compute.NewView(compute.U8, int(mem.bytes), 0), dev: d, mem: mem}
-	compute.ChunkedLoss(d, a, labels, trained, compute.NewLossSpace(space, rows, v, in), func(s compute.LossSpace, n int) {
+	compute.ChunkedLoss(d.inner, a, labels, trained, compute.NewLossSpace(space, rows, v, in), func(s compute.LossSpace, n int) {
 		if d.err != nil {
 			return
 		}

@@ -248,7 +248,7 @@ func TestDoctor(t *testing.T) {
 
 func TestBenchTrain(t *testing.T) {
 	o := ok(t, "bench", "train", "--size", "10m", "--batch", "1", "--length", "32", "--steps", "1", "--json").object(t)
-	o.wants(t, "bench", "tokens_per_second:n share_of_sgemm_peak:n peak_memory:n padding:n peak:o")
+	o.wants(t, "bench", "tokens_per_second:n share_of_sgemm_peak:n peak_memory:n padding:n peak:o operations:l")
 	if share := o["share_of_sgemm_peak"].(float64); !(share > 0 && share < 1.5) {
 		t.Errorf("share of the peak: %v", share)
 	}

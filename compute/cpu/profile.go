@@ -1,0 +1,180 @@
+package cpu
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lathe/compute"
+)
+
+// Profile is a Device that keeps account of its operations: how often each ran, how long, and what its arguments say that it
+// computes and moves. A Device without one pays nothing. It is used as the Device, by one goroutine at a time.
+type Profile struct {
+	*Device
+	since  time.Time
+	rows   map[operationKey]*OperationProfile
+	nested time.Duration // of the operations inside the one that runs
+}
+
+// OperationProfile is what one operation, on one shape, did since Reset. Operations inside another one (the products of
+// LinearCrossEntropy) have rows of their own, and their time is not in the outer one's.
+type OperationProfile struct {
+	Name    string  `json:"name"`
+	Shape   string  `json:"shape,omitempty"` // such as "[2048,640]·nf4[1728,640]ᵀ", empty in a row for all shapes
+	Calls   int64   `json:"calls"`
+	Seconds float64 `json:"seconds"`
+	// FLOPs are two an element of a product, and what the formula says elsewhere; Bytes are each buffer's once where it is read
+	// and once where it is written, as if caches were perfect.
+	FLOPs float64 `json:"flops"`
+	Bytes float64 `json:"bytes"`
+}
+
+// operationKey tells operations apart; shape is put into words only in the end.
+type operationKey struct {
+	name, weight string // weight is the type of a product's
+	n, out, in   int
+}
+
+func (k operationKey) shape() string {
+	switch {
+	case k.weight != "":
+		return fmt.Sprintf("[%d,%d]·%s[%d,%d]", k.n, k.in, k.weight, k.out, k.in)
+	case k.in > 0:
+		return fmt.Sprintf("[%d,%d,%d]", k.n, k.out, k.in)
+	case k.out > 0:
+		return fmt.Sprintf("[%d,%d]", k.n, k.out)
+	}
+	return fmt.Sprintf("[%d]", k.n)
+}
+
+// call is one operation to be timed.
+type call struct {
+	operationKey
+	flops, bytes float64
+}
+
+// NewProfile keeps account of a device's operations from here on. Whoever uses d itself is not seen.
+func NewProfile(d *Device) *Profile {
+	p := &Profile{Device: d}
+	d.inner = p
+	p.Reset()
+	return p
+}
+
+// Reset forgets what was counted.
+func (p *Profile) Reset() {
+	p.since, p.rows = time.Now(), map[operationKey]*OperationProfile{}
+}
+
+// time runs an operation and books it.
+func (p *Profile) time(c call, run func()) {
+	outer := p.nested
+	p.nested = 0
+	begin := time.Now()
+	run()
+	took := time.Since(begin)
+	row := p.rows[c.operationKey]
+	if row == nil {
+		row = &OperationProfile{Name: c.name}
+		p.rows[c.operationKey] = row
+	}
+	row.Calls++
+	row.Seconds += (took - p.nested).Seconds()
+	row.FLOPs += c.flops
+	row.Bytes += c.bytes
+	p.nested = outer + took
+}
+
+// Report is what ran since Reset, the longest first, and the seconds since then: what no operation took is the host's. With
+// shapes each shape of an operation has a row of its own.
+func (p *Profile) Report(shapes bool) (rows []OperationProfile, seconds float64) {
+	seconds = time.Since(p.since).Seconds()
+	sums := map[[2]string]*OperationProfile{}
+	for key, row := range p.rows {
+		id := [2]string{key.name}
+		if shapes {
+			id[1] = key.shape()
+		}
+		sum := sums[id]
+		if sum == nil {
+			sum = &OperationProfile{Name: id[0], Shape: id[1]}
+			sums[id] = sum
+		}
+		sum.Calls += row.Calls
+		sum.Seconds += row.Seconds
+		sum.FLOPs += row.FLOPs
+		sum.Bytes += row.Bytes
+	}
+	for _, sum := range sums {
+		rows = append(rows, *sum)
+	}
+	slices.SortFunc(rows, func(a, b OperationProfile) int {
+		return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), strings.Compare(a.Name+a.Shape, b.Name+b.Shape))
+	})
+	return rows, seconds
+}
+
+// bytesOf is the size of the buffers that are there.
+func bytesOf(buffers ...compute.Buffer) (sum float64) {
+	for _, b := range buffers {
+		if b != nil {
+			sum += float64(compute.ByteLen(b))
+		}
+	}
+	return sum
+}
+
+// lenOf is the number of elements of a buffer that may be missing, which the operation itself refuses.
+func lenOf(b compute.Buffer) int {
+	if b == nil {
+		return 0
+	}
+	return b.Len()
+}
+
+func when(condition bool, x float64) float64 {
+	if condition {
+		return x
+	}
+	return 0
+}
+
+// weightType names a weight's elements.
+func weightType(w compute.Weight) string {
+	switch {
+	case w.Quant != nil:
+		return w.Quant.Type.String()
+	case w.Data != nil:
+		return w.Data.DType().String()
+	}
+	return "?"
+}
+
+func weightBytes(w compute.Weight) float64 {
+	sum := bytesOf(w.Data)
+	if q := w.Quant; q != nil {
+		sum += bytesOf(q.Absmax, q.Codes, q.Nested, q.Map, q.Offset)
+	}
+	return sum
+}
+
+// attentionPairs is the number of pairs of a query and a key that it sees, over all spans.
+func attentionPairs(s compute.AttentionShape) (pairs float64) {
+	for _, span := range s.Spans {
+		if s.NoCausal {
+			pairs += float64(span.QLen) * float64(span.KLen)
+			continue
+		}
+		for i := range span.QLen {
+			sees := span.KLen - span.QLen + i + 1
+			if s.Window > 0 && sees > s.Window {
+				sees = s.Window + min(s.Prefix, sees-s.Window)
+			}
+			pairs += float64(max(sees, s.Prefix))
+		}
+	}
+	return pairs
+}
