@@ -50,7 +50,6 @@ type benchOperation struct {
 	GFLOPs float64 `json:"gflops"`
 	GBs    float64 `json:"gb_s"`
 	Share  float64 `json:"share"` // of the time
-
 }
 
 // hostTime names what no operation took: Go's own work between them.
