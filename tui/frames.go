@@ -17,6 +17,9 @@ import (
 const (
 	frameUsual = 100 * time.Millisecond
 	frameSlow  = 500 * time.Millisecond
+	// frameShared is the least time between two drawings, of keys too, while a run computes on the processor that draws: one
+	// drawing takes it 2 ms and more (`lathe bench workbench`).
+	frameShared = 120 * time.Millisecond
 )
 
 // frame brings the newest View: one message however much has happened.
@@ -27,6 +30,9 @@ type scene struct{ pane.Show }
 
 // ticked comes when something shown has had its time.
 type ticked struct{}
+
+// redraw comes when a drawing that was held back has had its time.
+type redraw struct{}
 
 // pace says how far apart frames are.
 type pace struct {
@@ -60,6 +66,24 @@ func (p *pace) wait(now time.Time) time.Duration {
 	d := max(p.last.Add(apart).Sub(now), 0)
 	p.last = now.Add(d)
 	return d
+}
+
+// crowded tells that a run computes on the processors that draw: a GPU would have gauges.
+func (m *model) crowded() bool {
+	return m.view.Run.State == session.Running && len(m.view.Gauges.GPUs) == 0
+}
+
+// hold keeps the last drawing on screen until a crowded processor may draw again. The first key after a pause is answered at once.
+func (m *model) hold() tea.Cmd {
+	if !m.holds || m.held || !m.crowded() {
+		return nil
+	}
+	d := time.Until(m.drawn.Add(frameShared))
+	if d <= 0 {
+		return nil
+	}
+	m.held = true
+	return tea.Tick(d, func(time.Time) tea.Msg { return redraw{} })
 }
 
 // nextFrame waits for a change, then for the frame's time, and takes the newest View.

@@ -48,6 +48,10 @@ type model struct {
 	pace    *pace
 	link    *link
 	ticking bool // a tick is on its way
+	holds   bool // drawings may be held back: a program shows them
+	held    bool // the last one still stands, and a redraw is on its way
+	drawn   time.Time
+	last    tea.View
 	mouse   bool
 
 	leaving bool  // stop was asked for, the program ends with the run
@@ -118,7 +122,7 @@ func (m *model) update(msg tea.Msg) (cmd tea.Cmd) {
 			m.fault("workbench", p, debug.Stack())
 		}
 	}()
-	return tea.Batch(m.handle(msg), m.tick())
+	return tea.Batch(m.handle(msg), m.tick(), m.hold())
 }
 
 func (m *model) handle(msg tea.Msg) tea.Cmd {
@@ -133,6 +137,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		return m.handleMouse(msg)
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
+		m.held, m.drawn = false, time.Time{} // at once: the terminal has torn the old drawing
 		return nil
 	case tea.ColorProfileMsg:
 		if !themes.NoColor(m.options.Env) {
@@ -167,6 +172,9 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		return m.handleScene(msg)
 	case completions:
 		m.handleCompletions(msg)
+		return nil
+	case redraw:
+		m.held = false
 		return nil
 	case ticked:
 		m.ticking = false
@@ -252,8 +260,16 @@ func (m *model) fault(where string, reason any, stack []byte) {
 	note(m.session, fmt.Sprintf("%s; please report it with %.1200q", text, stack))
 }
 
-// View draws the screen and says what the terminal should do.
-func (m *model) View() (v tea.View) {
+// View is the screen, drawn anew unless the last drawing is held.
+func (m *model) View() tea.View {
+	if !m.held {
+		m.last, m.drawn = m.screen(), time.Now()
+	}
+	return m.last
+}
+
+// screen draws, and says what the terminal should do.
+func (m *model) screen() (v tea.View) {
 	v.AltScreen, v.ReportFocus = true, true
 	if m.mouse {
 		v.MouseMode = tea.MouseModeCellMotion

@@ -33,6 +33,7 @@ func Run(ctx context.Context, o Options) error {
 	l := newLink(o.Output)
 	defer l.abandon()
 	m := newModel(o, l)
+	m.holds = true
 	defer close(m.closed)
 	go l.watch(ctx, cancel)
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -241,5 +242,43 @@ func BenchmarkFrame(b *testing.B) {
 		tape.Train(synthetic.Step(step))
 		refresh(m)
 		m.View()
+	}
+}
+
+// While a run computes on the processor that draws, keys that come one upon another share a drawing; nothing is lost by it.
+func TestHeldDrawing(t *testing.T) {
+	m := open(t, synthetic.New().Loaded().Started().To(40), 160, 48, Options{Front: "train"})
+	m.holds = true
+	before := m.View().Content
+	m.drawn = time.Now().Add(time.Hour) // however slow this machine is, the drawing's time is not over
+	m.Update(keyMsg("1"))
+	if !m.held || m.View().Content != before {
+		t.Fatal("a key that follows a drawing at once was drawn by itself")
+	}
+	m.drawn = time.Time{}
+	m.Update(redraw{})
+	if after := m.View().Content; m.held || after == before {
+		t.Error("what was held back was not drawn when its time came")
+	}
+	m.drawn = time.Now().Add(time.Hour)
+	m.Update(keyMsg("2"))
+	m.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
+	golden.Size(t, m.View().Content, 100, 30)
+}
+
+// Elsewhere every key is drawn: on a GPU, between runs, and while a run is paused.
+func TestHeldDrawingOnlyWhereCrowded(t *testing.T) {
+	for name, tape := range map[string]*synthetic.Tape{
+		"no run":   synthetic.New().Loaded(),
+		"paused":   synthetic.New().Loaded().Started().To(40).Pause(),
+		"on a GPU": synthetic.New().Loaded().Started().To(40).Add(session.GaugesRead{GPUs: []session.Gauge{{Name: "GPU"}}}),
+	} {
+		m := open(t, tape, 160, 48, Options{Front: "train"})
+		m.holds = true
+		m.View()
+		m.drawn = time.Now().Add(time.Hour)
+		if m.Update(keyMsg("1")); m.held {
+			t.Errorf("%s: a drawing was held back", name)
+		}
 	}
 }

@@ -40,7 +40,7 @@ func benchCommand(e *env) *cobra.Command {
 	train.Flags().IntVar(&f.steps, "steps", 4, "steps that are timed, after one that is not")
 	train.Flags().IntVar(&f.r, "r", 16, "LoRA's rank, on all linear layers")
 	train.Flags().BoolVar(&f.shapes, "shapes", false, "break the time down by the shapes of operations too")
-	cmd.AddCommand(train)
+	cmd.AddCommand(train, benchWorkbenchCommand(e))
 	return cmd
 }
 

@@ -1,0 +1,301 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lathe/compute/cpu"
+	"lathe/session"
+	"lathe/trainer"
+	"lathe/tui"
+)
+
+// workbenchResult is what `lathe bench workbench --json` prints.
+type workbenchResult struct {
+	What   string `json:"what"`
+	Device string `json:"device"`
+	// Rows of the file that is scrolled through, and keys that arrive a second.
+	Rows int `json:"rows"`
+	Keys int `json:"keys_per_second"`
+	// Headless and Open are tokens a second without and with the screen: medians over Pairs pairs of phases of one run.
+	Headless float64 `json:"headless_tokens_per_second"`
+	Open     float64 `json:"open_tokens_per_second"`
+	Pairs    int     `json:"pairs"`
+	// Ratio is the median of Open/Headless, each pair by itself; Lowest and Highest are the pairs' range.
+	Ratio   float64 `json:"ratio"`
+	Lowest  float64 `json:"ratio_lowest"`
+	Highest float64 `json:"ratio_highest"`
+	// BytesPerSecond is what the screen wrote while it was open.
+	BytesPerSecond float64 `json:"bytes_per_second"`
+}
+
+// workbenchFlags choose how long and how hard somebody scrolls.
+type workbenchFlags struct {
+	benchFlags
+	rows, keys, pairs, phase int
+	front                    string
+}
+
+// benchWorkbenchCommand times one run that trains by turns without a screen and with the workbench open.
+func benchWorkbenchCommand(e *env) *cobra.Command {
+	f := workbenchFlags{benchFlags: benchFlags{method: string(trainer.MethodLoRA), r: 16}}
+	cmd := &cobra.Command{
+		Use:   "workbench",
+		Short: "Training speed with the workbench open and somebody scrolling a long file, against headless",
+		Args:  maxArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := e.benchWorkbench(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return writeJSON(e.stdout, r)
+			}
+			table(e.stdout, r.rows())
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&f.preset, "size", "60m", "10m or 60m: the random llama's size")
+	cmd.Flags().IntVar(&f.batch, "batch", 1, "rows of a step")
+	cmd.Flags().IntVar(&f.length, "length", 512, "tokens of a row")
+	cmd.Flags().IntVar(&f.rows, "rows", 1_000_000, "rows of the file that is scrolled through")
+	cmd.Flags().IntVar(&f.keys, "keys", 15, "keys a second, as a held key repeats them over SSH")
+	cmd.Flags().IntVar(&f.pairs, "pairs", 6, "pairs of phases, without and with the screen")
+	cmd.Flags().IntVar(&f.phase, "phase", 3, "steps of a phase; the first one, in which the screen opens or closes, is not counted")
+	cmd.Flags().StringVar(&f.front, "pane", "data", "pane in front; keys scroll in data and do nothing in train")
+	return cmd
+}
+
+// benchWorkbench makes the model, the rows and the long file, and runs the phases.
+func (e *env) benchWorkbench(ctx context.Context, f workbenchFlags) (workbenchResult, error) {
+	cfg, err := benchConfig(f.preset)
+	if err != nil {
+		return workbenchResult{}, err
+	}
+	if f.batch < 1 || f.length < 2 || f.rows < 1 || f.keys < 1 || f.pairs < 1 || f.phase < 2 {
+		return workbenchResult{}, usage("--batch, --rows, --keys and --pairs are at least 1, --length and --phase 2")
+	}
+	f.steps = 2 * f.pairs * f.phase
+	dir, err := os.MkdirTemp("", "lathe-bench-")
+	if err != nil {
+		return workbenchResult{}, err
+	}
+	defer os.RemoveAll(dir)
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return workbenchResult{}, err
+	}
+	run, err := benchRun(dir, dev, cfg, f.benchFlags)
+	name := dev.Info().Name
+	if err := errors.Join(err, dev.Close()); err != nil {
+		return workbenchResult{}, err
+	}
+	long := filepath.Join(dir, "long.jsonl")
+	if err := writeLongFile(long, f.rows); err != nil {
+		return workbenchResult{}, err
+	}
+	b := &workbenchBench{flags: f, steps: make(chan float64, f.steps+1), bar: newProgress(e.stderr)}
+	defer b.bar.clear()
+	if err := b.run(ctx, dir, long, run); err != nil {
+		return workbenchResult{}, err
+	}
+	r := b.result()
+	r.Device = name
+	return r, nil
+}
+
+// writeLongFile writes rows such as people fine-tune on, of 60 to 300 bytes.
+func writeLongFile(path string, rows int) error {
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	words := []string{"a", "the", "train", "loss", "of", "seven", "apples", "buys", "and", "then", "how", "many", "left", "über", "模型"}
+	w, r := bufio.NewWriterSize(out, 1<<20), rand.New(rand.NewPCG(3, 4))
+	var text []byte
+	sentence := func(least int) string {
+		text = text[:0]
+		for range least + r.IntN(12) {
+			text = append(append(text, words[r.IntN(len(words))]...), ' ')
+		}
+		return string(text)
+	}
+	for i := range rows {
+		if _, err := fmt.Fprintf(w, "{\"prompt\":\"%d: %s\",\"completion\":\"%s\"}\n", i, sentence(8), sentence(3)); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// workbenchBench is one run and the screen that comes and goes.
+type workbenchBench struct {
+	flags   workbenchFlags
+	steps   chan float64 // tokens a second of each step, as it is done
+	bar     *progress
+	written atomic.Int64
+
+	headless, open []float64 // means of the phases
+	seconds        float64   // that the screen was open
+}
+
+// run trains, and opens and closes the screen between phases.
+func (b *workbenchBench) run(ctx context.Context, dir, long string, cfg trainer.Config) error {
+	s, err := session.Open(session.Options{Dir: dir, Device: "cpu", OpenDevice: openDevice, OnEvent: func(e session.Event) {
+		if t, ok := e.Body.(session.Training); ok {
+			if done, ok := t.Event.(trainer.StepDone); ok {
+				b.steps <- done.TokensPerSec
+			}
+		}
+	}})
+	if err != nil {
+		return err
+	}
+	err = b.phases(ctx, s, long, cfg)
+	return errors.Join(err, s.Close())
+}
+
+func (b *workbenchBench) phases(ctx context.Context, s *session.Session, long string, cfg trainer.Config) error {
+	if err := s.Do(session.OpenData{Path: long}); err != nil {
+		return err
+	}
+	if _, err := s.Wait(ctx, func(v session.View) bool { return v.Data.Path == long && !v.Data.Linting && v.Data.Rows > 0 }); err != nil {
+		return err
+	}
+	if err := s.Do(session.Start{Config: cfg}); err != nil {
+		return err
+	}
+	for i := range 2 * b.flags.pairs {
+		if i%2 == 0 {
+			mean, err := b.phase(ctx, s)
+			if err != nil {
+				return err
+			}
+			b.headless = append(b.headless, mean)
+			continue
+		}
+		mean, err := b.withScreen(ctx, s)
+		if err != nil {
+			return err
+		}
+		b.open = append(b.open, mean)
+	}
+	return nil
+}
+
+// phase is the mean speed of a phase's steps but the first.
+func (b *workbenchBench) phase(ctx context.Context, s *session.Session) (float64, error) {
+	ended, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		view, err := s.Wait(ended, func(v session.View) bool { return v.Run.State == session.Failed })
+		if err == nil {
+			stop(errors.New(view.Run.Reason))
+		}
+	}()
+	var inverse float64
+	for i := range b.flags.phase {
+		select {
+		case speed := <-b.steps:
+			if i > 0 {
+				inverse += 1 / speed // equal tokens a step: the mean speed is the harmonic one
+			}
+			b.bar.set("step", int64((len(b.headless)+len(b.open))*b.flags.phase+i+1), int64(b.flags.steps), "")
+		case <-ended.Done():
+			return 0, context.Cause(ended)
+		}
+	}
+	return float64(b.flags.phase-1) / inverse, nil
+}
+
+// withScreen is a phase with the workbench open on a terminal in memory, and keys that arrive on its line.
+func (b *workbenchBench) withScreen(ctx context.Context, s *session.Session) (float64, error) {
+	screen, leave := context.WithCancel(ctx)
+	defer leave()
+	keys, line := io.Pipe()
+	began, closed := time.Now(), make(chan error, 1)
+	go func() {
+		closed <- tui.Run(screen, tui.Options{
+			Session: s, Front: b.flags.front, Input: keys, Output: counter{&b.written}, Width: 160, Height: 48,
+			Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor"},
+		})
+	}()
+	go b.scroll(screen, line)
+	mean, err := b.phase(ctx, s)
+	b.seconds += time.Since(began).Seconds()
+	leave()
+	ended := <-closed
+	line.Close() // not before: the end of its input is a terminal that hangs up
+	if !errors.Is(ended, context.Canceled) {
+		err = errors.Join(err, ended)
+	}
+	return mean, err
+}
+
+// scroll holds the down key, with a page every tenth time.
+func (b *workbenchBench) scroll(ctx context.Context, line io.Writer) {
+	every := time.NewTicker(time.Second / time.Duration(b.flags.keys))
+	defer every.Stop()
+	for i := 1; ; i++ {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+		key := "\x1b[B"
+		if i%10 == 0 {
+			key = "\x1b[6~"
+		}
+		if _, err := io.WriteString(line, key); err != nil {
+			return
+		}
+	}
+}
+
+// counter is a terminal that takes everything at once.
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+func (b *workbenchBench) result() workbenchResult {
+	ratios := make([]float64, len(b.open))
+	for i := range ratios {
+		ratios[i] = b.open[i] / b.headless[i]
+	}
+	return workbenchResult{
+		What: "workbench", Rows: b.flags.rows, Keys: b.flags.keys, Pairs: b.flags.pairs,
+		Headless: median(b.headless), Open: median(b.open),
+		Ratio: median(ratios), Lowest: slices.Min(ratios), Highest: slices.Max(ratios),
+		BytesPerSecond: float64(b.written.Load()) / b.seconds,
+	}
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
+
+func (r workbenchResult) rows() [][]string {
+	return [][]string{
+		{"device", r.Device},
+		{"work", fmt.Sprintf("%d pairs of phases; %d keys a second in a file of %s rows", r.Pairs, r.Keys, count(int64(r.Rows)))},
+		{"headless", fmt.Sprintf("%s tokens/s", count(int64(r.Headless)))},
+		{"open", fmt.Sprintf("%s tokens/s, %.1f%% of headless (pairs: %.1f%% to %.1f%%)", count(int64(r.Open)), 100*r.Ratio, 100*r.Lowest, 100*r.Highest)},
+		{"line", fmt.Sprintf("%s a second to the terminal", bytesText(int64(r.BytesPerSecond)))},
+	}
+}
