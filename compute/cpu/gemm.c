@@ -8,13 +8,14 @@
 enum {
     GEMM_KS = 4096,            // depth of one pass over C; as GEMM_KC it decides bits
     GEMM_MC = 140,             // rows of A in one task: with GEMM_KC they fill a fifth of the second-level cache
-    GEMM_PACK_GROUP = 8,       // panels that one task packs
-    GEMM_SIDE_BY_SIDE = 16,    // depth at a time of panels that are packed side by side
+    GEMM_PACK_GROUP = 8,       // panels that are packed at a time
+    GEMM_SIDE_BY_SIDE = 32,    // depth at a time of panels that are packed side by side
     GEMM_AHEAD_PACKED = 8,     // rows of B that are fetched before their use, where they follow each other in memory
     GEMM_AHEAD_ROWS = 24,      // and where each is somewhere else
     GEMV_PIECE = 16,           // columns of C
     GEMM_NARROW = 16,          // up to so many columns (LoRA's r) are computed as rows, which fill the vectors
     GEMM_NB = 256,             // columns of B that a task keeps in the second-level cache
+    GEMM_L1_FLOATS = 6144,     // a panel of B that stays in the first-level cache (24 KiB of 32) while those of A pass
     GEMM_SHARED = 2 << 20,     // floats of packed operand shared by all threads (8 MiB)
     GEMM_PRIVATE = GEMM_MC * (GEMM_KC + GEMM_PANEL_SLACK) + 1024, // floats of each worker
 };
@@ -39,8 +40,8 @@ typedef struct {
     int64_t kc;          // depth of a block
     int mr;              // height of the panels of A, the last one may be lower
     int64_t a_panels, b_panels;
-    int64_t a_group, b_group; // panels of A and B in one task
-    int64_t b_groups, pack_group;
+    int64_t a_groups, b_groups; // of panels: each pair of groups is one task
+    int64_t pack_group;         // panels that one task packs
     float *shared, *private_;
     int workers; // that private_ has room for
     int share_a; // which operand is packed beforehand
@@ -49,11 +50,8 @@ typedef struct {
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// group_size cuts panels into about `wanted` groups of at most `most`.
-static int64_t group_size(int64_t panels, int64_t wanted, int64_t most) {
-    int64_t size = div_up(panels, wanted < 1 ? 1 : wanted);
-    return size > most ? most : size;
-}
+// first_of is where group `index` of `groups` equal ones begins.
+static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return index * panels / groups; }
 
 // pack_depth packs depth [k0,k0+kc) of an operand followed by its extension.
 static void pack_depth(const gemm_job *j, float *dst, int stride, int is_a, int64_t lane0, int lanes, int64_t k0, int64_t kc) {
@@ -113,7 +111,7 @@ static void pack_shared(void *arg, int index, int worker) {
 
 static void pack_shared_operand(gemm_job *j) {
     const int64_t panels = j->share_a ? j->a_panels : j->b_panels;
-    j->pack_group = group_size(panels, 2 * lathe_threads(), GEMM_PACK_GROUP);
+    j->pack_group = min64(div_up(panels, 2 * lathe_threads()), GEMM_PACK_GROUP);
     lathe_parallel((int)div_up(panels, j->pack_group), pack_shared, j);
 }
 
@@ -155,14 +153,15 @@ static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64
     j->kernels->tile(&t, kc, a, b, ldb, ahead);
 }
 
-// many_rows computes a block of C: B is packed already, A is packed for each depth, and strips of B stay in the second-level
-// cache while each panel of A stays in the first.
+// many_rows computes a block of C: B is packed already, A is packed for each depth and stays in the second-level cache. A panel of B
+// stays in the first while all panels of A pass; where it is too large for that, a panel of A stays while a strip of B passes.
 static void many_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     float *a = j->private_ + (int64_t)worker * GEMM_PRIVATE;
-    const int64_t a0 = index / j->b_groups * j->a_group, a1 = min64(a0 + j->a_group, j->a_panels);
-    const int64_t b0 = index % j->b_groups * j->b_group, b1 = min64(b0 + j->b_group, j->b_panels);
-    const int64_t strip = GEMM_NB / j->kernels->nr, stride = j->mr * j->kc + GEMM_PANEL_SLACK;
+    const int64_t ga = index / j->b_groups, gb = index % j->b_groups, stride = j->mr * j->kc + GEMM_PANEL_SLACK;
+    const int64_t a0 = first_of(ga, j->a_groups, j->a_panels), a1 = first_of(ga + 1, j->a_groups, j->a_panels);
+    const int64_t b0 = first_of(gb, j->b_groups, j->b_panels), b1 = first_of(gb + 1, j->b_groups, j->b_panels);
+    const int64_t strip = j->kernels->nr * j->kc <= GEMM_L1_FLOATS ? 1 : GEMM_NB / j->kernels->nr;
     for (int64_t k = 0; k < j->k; k += j->kc) {
         const int64_t kc = min64(j->kc, j->k - k);
         pack_panels(j, 1, a, stride, a0, a1, k, kc);
@@ -173,51 +172,62 @@ static void many_rows(void *arg, int index, int worker) {
     }
 }
 
-// in_place is the panel of B where it can be read as it lies: whole, float32, lanes contiguous, and hardly used again.
-static const float *in_place(const gemm_job *j, int64_t pb, int64_t k, int64_t kc) {
+// reads_in_place says whether panels of B up to b1 can be read as they lie: whole, float32, lanes contiguous, and hardly used again.
+static int reads_in_place(const gemm_job *j, int64_t b1, int64_t k, int64_t kc) {
     const lathe_matrix *b = &j->g->b;
-    const int64_t col = j->n0 + pb * j->kernels->nr;
-    if (b->type != LATHE_F32 || b->cs != 1 || j->a_panels > 2 || j->k0 + k + kc > j->g->k || b_cols(j, pb) != b_width(j, pb))
-        return NULL;
-    return (const float *)b->data + (j->k0 + k) * b->rs + col;
+    return b->type == LATHE_F32 && b->cs == 1 && j->a_panels <= 2 && j->k0 + k + kc <= j->g->k && b_cols(j, b1 - 1) == b_width(j, b1 - 1);
 }
 
-// few_rows computes a group of columns of C: A is packed already, each panel of B is packed just before its only use.
+static const float *in_place(const gemm_job *j, int64_t pb, int64_t k) {
+    return (const float *)j->g->b.data + (j->k0 + k) * j->g->b.rs + j->n0 + pb * j->kernels->nr;
+}
+
+// few_rows computes a group of columns of C: A is packed already, panels of B are packed just before their only use.
 static void few_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     float *packed = j->private_ + (int64_t)worker * GEMM_PRIVATE;
-    const int64_t b0 = index * j->b_group, b1 = min64(b0 + j->b_group, j->b_panels);
-    for (int64_t pb = b0; pb < b1; pb++)
+    const int64_t stride = j->kernels->nr * j->kc, some = min64(GEMM_PRIVATE / stride, GEMM_PACK_GROUP);
+    const int64_t end = first_of(index + 1, j->b_groups, j->b_panels);
+    for (int64_t b0 = first_of(index, j->b_groups, j->b_panels); b0 < end; b0 += some)
         for (int64_t k = 0; k < j->k; k += j->kc) {
-            const int64_t kc = min64(j->kc, j->k - k);
-            const float *b = in_place(j, pb, k, kc);
-            if (!b)
-                pack_b(j, packed, pb, k, kc);
-            for (int64_t pa = 0; pa < j->a_panels; pa++)
-                multiply(j, pa, pb, k, kc, shared_panel(j, pa) + k * a_rows(j, pa), b ? b : packed, b ? j->g->b.rs : 0);
+            const int64_t kc = min64(j->kc, j->k - k), b1 = min64(b0 + some, end);
+            const int lies = reads_in_place(j, b1, k, kc);
+            if (!lies)
+                pack_panels(j, 0, packed, stride, b0, b1, k, kc);
+            for (int64_t pb = b0; pb < b1; pb++)
+                for (int64_t pa = 0; pa < j->a_panels; pa++)
+                    multiply(j, pa, pb, k, kc, shared_panel(j, pa) + k * a_rows(j, pa),
+                             lies ? in_place(j, pb, k) : packed + (pb - b0) * stride, lies ? j->g->b.rs : 0);
         }
 }
 
 static void run_few_rows(gemm_job *j) {
     j->share_a = 1;
     pack_shared_operand(j);
-    j->b_group = group_size(j->b_panels, 4 * lathe_threads(), j->b_panels);
-    lathe_parallel_on(j->workers, (int)div_up(j->b_panels, j->b_group), few_rows, j);
+    j->b_groups = min64(4 * lathe_threads(), j->b_panels);
+    lathe_parallel_on(j->workers, (int)j->b_groups, few_rows, j);
+}
+
+// share_out cuts C into tasks: as few groups of rows as keep A in its place, but as many tasks as divide among the threads
+// without a rest (one task of 15 too many on two threads is 6% of the time).
+static void share_out(gemm_job *j) {
+    const int64_t threads = lathe_threads();
+    int64_t groups = div_up(j->a_panels, GEMM_MC / j->mr);
+    while (groups % threads && (threads % groups))
+        groups++;
+    j->a_groups = min64(groups, j->a_panels);
+    j->b_groups = min64(groups < threads ? threads / groups : 1, j->b_panels);
 }
 
 static void run_many_rows(gemm_job *j) {
-    const int64_t tasks = 4 * lathe_threads(), nr = j->kernels->nr;
-    const int64_t all = div_up(j->g->n, nr), fit = GEMM_SHARED / (j->k * nr);
+    const int64_t nr = j->kernels->nr, all = div_up(j->g->n, nr), fit = GEMM_SHARED / (j->k * nr);
     const int64_t passes = div_up(all, fit < 1 ? 1 : fit), step = div_up(all, passes) * nr;
     for (j->n0 = 0; j->n0 < j->g->n; j->n0 += step) {
         j->n = min64(step, j->g->n - j->n0);
         j->b_panels = div_up(j->n, nr);
         pack_shared_operand(j);
-        const int64_t a_groups = div_up(j->a_panels, GEMM_MC / j->mr);
-        j->a_group = div_up(j->a_panels, a_groups);
-        j->b_group = group_size(j->b_panels, div_up(tasks, a_groups), j->b_panels);
-        j->b_groups = div_up(j->b_panels, j->b_group);
-        lathe_parallel_on(j->workers, (int)(div_up(j->a_panels, j->a_group) * j->b_groups), many_rows, j);
+        share_out(j);
+        lathe_parallel_on(j->workers, (int)(j->a_groups * j->b_groups), many_rows, j);
     }
 }
 

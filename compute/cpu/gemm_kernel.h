@@ -92,17 +92,22 @@ INLINE void pack_transposed(float *dst, int stride, const float *src, int64_t ls
     }
 }
 
-// pack_contiguous packs lanes that are contiguous in memory: one short copy for each k.
+// pack_contiguous packs lanes that are contiguous in memory: one short copy for each k. Of a border of lanes whole vectors are read
+// as long as what follows them is the operand's too.
 INLINE void pack_contiguous(float *dst, int stride, const float *src, int64_t ds, int lanes, int64_t kc, vec scale) {
-    if (lanes == NR)
-        for (int64_t k = 0; k < kc; k++) {
+    const int64_t whole = lanes == NR ? kc : ds + lanes >= (lanes + VLEN - 1) / VLEN * VLEN ? kc - 1 : 0;
+    int64_t k = 0;
+    if (lanes > VLEN)
+        for (; k < whole; k++) {
             v_store(dst + k * stride, v_mul(v_load(src + k * ds), scale));
             v_store(dst + k * stride + VLEN, v_mul(v_load(src + k * ds + VLEN), scale));
         }
     else
-        for (int64_t k = 0; k < kc; k++)
-            for (int l = 0; l < lanes; l += VLEN)
-                v_store(dst + k * stride + l, v_mul(v_load_n(src + k * ds + l, lanes - l), scale));
+        for (; k < whole; k++)
+            v_store(dst + k * stride, v_mul(v_load(src + k * ds), scale));
+    for (; k < kc; k++)
+        for (int l = 0; l < lanes; l += VLEN)
+            v_store(dst + k * stride + l, v_mul(v_load_n(src + k * ds + l, lanes - l), scale));
 }
 
 // pack_widened packs an operand that is not float32 through a strip of it which stays in the first-level cache.
@@ -141,22 +146,26 @@ TARGET static void pack(float *dst, int stride, const lathe_matrix *m, int64_t l
         pack_contiguous(dst, stride, src, ds, lanes, kc, s);
 }
 
-// store_tile finishes the sums of one tile: bias, what C held, borders.
-INLINE void store_tile(const gemm_tile *t, int rows, int vecs, vec acc[][2]) {
+// store_tile finishes the sums of one tile: bias, what C held, borders. The tile is copied: stores to C could change it, as far as
+// the compiler knows.
+INLINE void store_tile(const gemm_tile *tile, int rows, int vecs, vec acc[][2]) {
+    const gemm_tile t = *tile;
 #pragma GCC unroll 2
     for (int j = 0; j < vecs; j++) {
-        const int64_t left = t->cols - j * VLEN;
-        const vec bias = t->bias ? v_load_n(t->bias + j * VLEN, left) : v_zero();
+        const int64_t left = t.cols - j * VLEN;
+        if (t.bias) {
+            const vec bias = v_load_n(t.bias + j * VLEN, left);
+#pragma GCC unroll 14
+            for (int i = 0; i < rows; i++)
+                acc[i][j] = v_add(acc[i][j], bias);
+        }
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++) {
-            float *c = t->c + i * t->ldc + j * VLEN;
-            vec v = acc[i][j];
-            if (t->bias)
-                v = v_add(v, bias);
+            float *c = t.c + i * t.ldc + j * VLEN;
             if (left >= VLEN)
-                v_store(c, t->add ? v_add(v_load(c), v) : v);
+                v_store(c, t.add ? v_add(v_load(c), acc[i][j]) : acc[i][j]);
             else
-                v_store_n(c, t->add ? v_add(v_load_n(c, left), v) : v, left);
+                v_store_n(c, t.add ? v_add(v_load_n(c, left), acc[i][j]) : acc[i][j], left);
         }
     }
 }
