@@ -6,6 +6,6 @@
 // the pre-tokenizer, merged by BPE, and the post-processor adds the tokens that open and close a sequence. A component
 // that is not supported is an error at load time that names it; nothing is guessed.
 //
-// Split patterns of GPT-2, Llama 3 (cl100k) and Qwen 2 are recognised by their spelling and run by hand-written
+// Split patterns of GPT-2, Llama 3 (cl100k), Qwen, gpt-oss (o200k) and Mistral NeMo are recognised by their spelling and run by hand-written
 // scanners; any other runs in a regular expression engine with look-ahead.
 package tokenizer

@@ -8,6 +8,7 @@ type piece struct {
 	base  int      // offset of s in the input while it is unchanged
 	from  [][2]int // for each byte of s its span in the input; nil while s is unchanged or spans are not asked for
 	start bool     // whether it begins where the input begins
+	lead  bool     // s begins with a space that is not in the input
 }
 
 // cut is the part [a, b) of a piece.
@@ -35,14 +36,37 @@ func (p piece) edges() [][2]int {
 	return from
 }
 
-// encoder collects the tokens of one text.
+// encoder turns texts into tokens, one at a time. Encoders wait in the tokenizer's pool, because what they have learnt about words
+// is of use for the next text.
 type encoder struct {
 	t     *Tokenizer
 	input string
 	track bool // spans are asked for
 	ids   []int32
 	spans [][2]int
-	toks  []tok // scratch
+
+	cache  wordCache
+	merger merger
+	toks   []tok // scratch
+}
+
+func newEncoder(t *Tokenizer) *encoder {
+	return &encoder{t: t, merger: merger{table: &t.model.merges}}
+}
+
+// maxKept bounds what an encoder keeps of its buffers, in elements.
+const maxKept = 1 << 18
+
+// free gives the encoder back. It keeps nothing of the text.
+func (e *encoder) free() {
+	if cap(e.ids) > maxKept {
+		e.ids, e.spans = nil, nil
+	}
+	if cap(e.toks) > maxKept {
+		e.toks, e.merger = nil, merger{table: e.merger.table}
+	}
+	e.input, e.ids, e.spans = "", e.ids[:0], e.spans[:0]
+	e.t.encoders.Put(e)
 }
 
 func (e *encoder) emit(id int32, span [2]int) {
@@ -53,7 +77,7 @@ func (e *encoder) emit(id int32, span [2]int) {
 }
 
 // span gives the input's bytes behind [a, b) of a piece, whole characters.
-func (e *encoder) span(p piece, a, b int) [2]int {
+func (e *encoder) span(p *piece, a, b int) [2]int {
 	if p.from != nil {
 		if a >= b {
 			return [2]int{p.base, p.base}
@@ -61,6 +85,12 @@ func (e *encoder) span(p piece, a, b int) [2]int {
 		return [2]int{p.from[a][0], p.from[b-1][1]}
 	}
 	a, b = a+p.base, b+p.base
+	if p.lead {
+		a = max(a, p.base+1)
+		if b <= a {
+			b = a + 1
+		}
+	}
 	for a > 0 && a < len(e.input) && !utf8.RuneStart(e.input[a]) {
 		a--
 	}
@@ -78,13 +108,17 @@ func (e *encoder) text(s string) {
 			e.emit(id, [2]int{a, b})
 			return
 		}
-		e.normalised(whole.cut(a, b))
+		e.stretch(whole.cut(a, b))
 	})
 }
 
-// normalised runs the normalisers over a stretch between added tokens and cuts out the added tokens that are to be
+// stretch goes through a stretch between added tokens: it runs the normalisers and cuts out the added tokens that are to be
 // found in normalised text.
-func (e *encoder) normalised(p piece) {
+func (e *encoder) stretch(p piece) {
+	if e.t.spaced && e.t.normed.nodes == nil && isSpaced(p.s) {
+		e.spaced(p)
+		return
+	}
 	for _, n := range e.t.normal {
 		p = n.apply(p, e.track)
 	}
@@ -93,7 +127,7 @@ func (e *encoder) normalised(p piece) {
 	}
 	e.t.normed.split(p.s, func(id int32, a, b int) {
 		if id >= 0 {
-			e.emit(id, e.span(p, a, b))
+			e.emit(id, e.span(&p, a, b))
 			return
 		}
 		e.pre(p.cut(a, b), 0)
@@ -105,21 +139,74 @@ func (e *encoder) pre(p piece, k int) {
 	if p.s == "" {
 		return
 	}
+	if e.t.scan != nil && k == 0 {
+		e.scanned(&p)
+		return
+	}
 	if k == len(e.t.pre) {
-		e.t.model.words(p, e.word)
+		e.words(&p, 0)
 		return
 	}
 	e.t.pre[k].split(p, e.track, func(q piece) { e.pre(q, k+1) })
 }
 
-func (e *encoder) word(p piece) {
-	e.toks = e.t.model.encode(p.s, e.toks[:0])
-	at := 0
-	for _, k := range e.toks {
+// scanned cuts a piece with the one scanner that is all of the pre-tokenizer.
+func (e *encoder) scanned(p *piece) {
+	for i := 0; i < len(p.s); {
+		n := e.t.scan(p.s[i:])
+		e.word(p, i, i+n)
+		i += n
+	}
+}
+
+// words cuts the rest of a piece, from i on, where no token can reach across.
+func (e *encoder) words(p *piece, i int) {
+	for i < len(p.s) {
+		end := e.t.model.glue.end(p.s, i)
+		e.word(p, i, end)
+		i = end
+	}
+}
+
+// word encodes the word [a, b) of a piece.
+func (e *encoder) word(p *piece, a, b int) {
+	n := b - a
+	if n <= shortBytes {
+		low, high := wordKey(p.s, a, b)
+		if w := e.cache.find(low, high, n); w != nil {
+			e.ids = append(e.ids, w.ids[:w.count()]...)
+			if e.track {
+				for _, width := range w.widths[:w.count()] {
+					e.spans = append(e.spans, e.span(p, a, a+int(width)))
+					a += int(width)
+				}
+			}
+			return
+		}
+	}
+	e.longWord(p, a, b)
+}
+
+// longWord encodes a word that is not among the short ones of the cache.
+func (e *encoder) longWord(p *piece, a, b int) {
+	w := p.s[a:b]
+	var toks []tok
+	known := false
+	if len(w) <= maxCachedWord {
+		toks, known = e.cache.findLong(w)
+	}
+	if !known {
+		e.toks = e.t.model.encode(w, &e.merger, e.toks[:0])
+		toks = e.toks
+		if len(w) <= maxCachedWord {
+			e.cache.keep(w, toks)
+		}
+	}
+	for _, k := range toks {
 		e.ids = append(e.ids, k.id)
 		if e.track {
-			e.spans = append(e.spans, e.span(p, at+int(k.skip), at+int(k.skip+k.n)))
+			e.spans = append(e.spans, e.span(p, a+int(k.skip), a+int(k.skip+k.n)))
 		}
-		at += int(k.skip + k.n)
+		a += int(k.skip + k.n)
 	}
 }

@@ -8,26 +8,65 @@ import (
 	"testing/fstest"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
+
 	"lathe/internal/alloctest"
 )
 
-// parseCosts is what any tokenizer.json costs beside its size: the cache of words (128 KiB), the table by id, which allows for
-// 65,536 ids that no token has (1.1 MiB), and compiled patterns.
+// parseCosts is what any tokenizer.json costs beside its size: the table by id, which allows for 65,536 ids that no token has
+// (1.1 MiB), and compiled patterns.
 const parseCosts = 2 << 20
 
-// FuzzEncode: any text encodes alike with and without spans, and byte-level vocabularies lose nothing.
+// plodding is a tokenizer that goes through every stage and does not cut words.
+func plodding(t testing.TB, name string) *Tokenizer {
+	tk := parseTestdata(t, name)
+	tk.scan, tk.spaced, tk.model.glue.on = nil, false, false
+	return tk
+}
+
+// TestShortcuts: the short ways give what the stages one by one give, and tokenizers that most models have take one.
+func TestShortcuts(t *testing.T) {
+	short := map[string]bool{"gpt2": true, "llama3": true, "qwen2": true, "o200k": true, "llama2": true, "phi3": true, "gemma": true, "mistral": true}
+	for _, name := range references(t) {
+		tk, slow := parseTestdata(t, name+".json"), plodding(t, name+".json")
+		if short[name] && tk.scan == nil && !tk.spaced {
+			t.Errorf("%s goes the long way", name)
+		}
+		var cases []referenceCase
+		if err := json.Unmarshal(readTestdata(t, name+".cases.json"), &cases); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			for range 2 { // the second time from the cache
+				sameAsPlodding(t, tk, slow, c.Text)
+			}
+		}
+	}
+}
+
+func sameAsPlodding(t *testing.T, tk, slow *Tokenizer, text string) {
+	t.Helper()
+	ids, spans := tk.EncodeSpans(text, true)
+	wantIDs, wantSpans := slow.EncodeSpans(text, true)
+	if !slices.Equal(ids, wantIDs) || !slices.Equal(spans, wantSpans) {
+		t.Fatalf("%q: %v %v, stage by stage %v %v", text, ids, spans, wantIDs, wantSpans)
+	}
+}
+
+// FuzzEncode: any text encodes alike with and without spans and shortcuts, and byte-level vocabularies lose nothing.
 func FuzzEncode(f *testing.F) {
 	for _, text := range sampleTexts {
 		f.Add(text)
 	}
 	f.Add("a\xff\xc3\x28▁ <mask>")
-	var all []*Tokenizer
+	var all, slow []*Tokenizer
 	for _, name := range references(f) {
-		all = append(all, parseTestdata(f, name+".json"))
+		all, slow = append(all, parseTestdata(f, name+".json")), append(slow, plodding(f, name+".json"))
 	}
 	plain := parseTestdata(f, "gpt2.json")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, tk := range all {
+		for i, tk := range all {
+			sameAsPlodding(t, tk, slow[i], text)
 			ids := tk.Encode(text, true)
 			same, spans := tk.EncodeSpans(text, true)
 			if !slices.Equal(ids, same) || len(spans) != len(ids) {

@@ -133,7 +133,7 @@ func (t *Tokenizer) addDecoderTokens(decoder map[string]addedToken) error {
 	for _, id := range ids {
 		a := decoder[strconv.Itoa(id)]
 		a.ID = int32(id)
-		if _, known := t.ids[a.Content]; known || a.Content == "" || t.Token(a.ID) != "" {
+		if _, known := t.ID(a.Content); known || a.Content == "" || t.Token(a.ID) != "" {
 			continue
 		}
 		t.addToken(a)
@@ -148,7 +148,7 @@ func (t *Tokenizer) note(have, next *configFile, generation bool) {
 		if len(*have) > 0 {
 			return
 		}
-		if id, ok := t.ids[string(name)]; ok && name != "" {
+		if id, ok := t.ID(string(name)); ok && name != "" {
 			*have = idList{id}
 			return
 		}

@@ -1,10 +1,7 @@
 package tokenizer
 
 import (
-	"bytes"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -62,57 +59,27 @@ type templateTokens struct {
 }
 
 type modelFile struct {
-	Type                    string           `json:"type"`
-	Vocab                   map[string]int32 `json:"vocab"`
-	Merges                  mergeList        `json:"merges"`
-	Dropout                 *float64         `json:"dropout"`
-	UnkToken                *string          `json:"unk_token"`
-	ContinuingSubwordPrefix *string          `json:"continuing_subword_prefix"`
-	EndOfWordSuffix         *string          `json:"end_of_word_suffix"`
-	FuseUnk                 bool             `json:"fuse_unk"`
-	ByteFallback            bool             `json:"byte_fallback"`
-	IgnoreMerges            bool             `json:"ignore_merges"`
+	Type                    string    `json:"type"`
+	Vocab                   rawMember `json:"vocab"`
+	Merges                  rawMember `json:"merges"`
+	Dropout                 *float64  `json:"dropout"`
+	UnkToken                *string   `json:"unk_token"`
+	ContinuingSubwordPrefix *string   `json:"continuing_subword_prefix"`
+	EndOfWordSuffix         *string   `json:"end_of_word_suffix"`
+	FuseUnk                 bool      `json:"fuse_unk"`
+	ByteFallback            bool      `json:"byte_fallback"`
+	IgnoreMerges            bool      `json:"ignore_merges"`
 }
 
-// mergeList reads merges in both spellings: "a b" and ["a", "b"].
-type mergeList [][2]string
+// rawMember is where a value lies in the file. The vocabulary and the merges are nearly all of it, and are read by scanners of
+// their own once the JSON is known to be valid.
+type rawMember struct{ start, end int64 }
 
-// UnmarshalJSONFrom reads the list into memory of its size: it has up to half a million entries, and growing would take their
-// room several times over.
-func (m *mergeList) UnmarshalJSONFrom(outer *jsontext.Decoder) error {
-	if outer.PeekKind() != '[' {
-		return fmt.Errorf("merges are not a list")
-	}
-	list, err := outer.ReadValue()
-	if err != nil {
-		return err
-	}
-	quotes := 2 // of a merge: "a b"
-	if inner := bytes.TrimLeft(list[1:], " \t\r\n"); inner[0] == '[' {
-		quotes = 4 // ["a", "b"]
-	}
-	*m = make(mergeList, 0, bytes.Count(list, []byte{'"'})/quotes)
-	dec := jsontext.NewDecoder(bytes.NewBuffer(list))
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != ']' {
-		var pair [2]string
-		if dec.PeekKind() == '"' {
-			tok, err := dec.ReadToken()
-			if err != nil {
-				return err
-			}
-			var ok bool
-			if pair[0], pair[1], ok = strings.Cut(tok.String(), " "); !ok || strings.Contains(pair[1], " ") {
-				return fmt.Errorf("merge %d: %q is not two tokens", len(*m), tok.String())
-			}
-		} else if err := json.UnmarshalDecode(dec, &pair); err != nil {
-			return fmt.Errorf("merge %d: %w", len(*m), err)
-		}
-		*m = append(*m, pair)
-	}
-	_, err = dec.ReadToken()
+// UnmarshalJSONFrom steps over the value.
+func (m *rawMember) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	v, err := dec.ReadValue()
+	m.end = dec.InputOffset()
+	m.start = m.end - int64(len(v))
 	return err
 }
 
@@ -130,11 +97,15 @@ func parse(data []byte) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &f, jsontext.AllowDuplicateNames(true)); err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{special: map[int32]bool{}, isAdded: map[int32]bool{}, bos: -1, eos: -1, pad: -1}
-	if err := t.buildVocabulary(&f); err != nil {
+	t := &Tokenizer{added: map[string]int32{}, special: map[int32]bool{}, isAdded: map[int32]bool{}, bos: -1, eos: -1, pad: -1}
+	t.encoders.New = func() any { return newEncoder(t) }
+	vocab, err := readVocabulary(data[f.Model.Vocab.start:f.Model.Vocab.end])
+	if err != nil {
 		return nil, err
 	}
-	var err error
+	if err := t.buildVocabulary(&f, vocab); err != nil {
+		return nil, err
+	}
 	if t.normal, err = buildNormalizers(f.Normalizer); err != nil {
 		return nil, err
 	}
@@ -142,7 +113,7 @@ func parse(data []byte) (*Tokenizer, error) {
 	if t.pre, byteLevel, err = buildPreTokenizers(f.PreTokenizer); err != nil {
 		return nil, err
 	}
-	if t.model, err = buildBPE(&f.Model, byteLevel); err != nil {
+	if t.model, err = buildBPE(&f.Model, byteLevel, vocab, data[f.Model.Merges.start:f.Model.Merges.end]); err != nil {
 		return nil, err
 	}
 	if t.decoders, err = buildDecoders(f.Decoder); err != nil {
@@ -165,6 +136,7 @@ func parse(data []byte) (*Tokenizer, error) {
 	for _, a := range f.AddedTokens {
 		t.matchAdded(a)
 	}
+	t.takeShortcuts()
 	return t, nil
 }
 
@@ -183,12 +155,12 @@ func (t *Tokenizer) matchAdded(a addedToken) {
 }
 
 // buildVocabulary fills the tables of ids and spellings.
-func (t *Tokenizer) buildVocabulary(f *file) error {
+func (t *Tokenizer) buildVocabulary(f *file, v *vocabulary) error {
 	if f.Model.Type != "" && f.Model.Type != "BPE" {
 		return fmt.Errorf("model %q is not supported, only BPE", f.Model.Type)
 	}
 	// A table by id must not be blown up by one absurd id: real vocabularies have hardly any holes.
-	limit := int32(2*(len(f.Model.Vocab)+len(f.AddedTokens)) + 1<<16)
+	limit := int32(2*(len(v.tokens)+len(f.AddedTokens)) + 1<<16)
 	size := int32(0)
 	check := func(token string, id int32) error {
 		if id < 0 || id >= limit {
@@ -197,8 +169,8 @@ func (t *Tokenizer) buildVocabulary(f *file) error {
 		size = max(size, id+1)
 		return nil
 	}
-	for token, id := range f.Model.Vocab {
-		if err := check(token, id); err != nil {
+	for i, token := range v.tokens {
+		if err := check(token, v.ids[i]); err != nil {
 			return err
 		}
 	}
@@ -210,13 +182,13 @@ func (t *Tokenizer) buildVocabulary(f *file) error {
 	if size == 0 {
 		return fmt.Errorf("the vocabulary is empty")
 	}
-	t.tokens, t.present = make([]string, size), make([]bool, size)
-	t.ids = make(map[string]int32, len(f.Model.Vocab)+len(f.AddedTokens))
-	for token, id := range f.Model.Vocab {
+	t.vocab, t.tokens, t.present = v, make([]string, size), make([]bool, size)
+	for i, token := range v.tokens {
+		id := v.ids[i]
 		if t.present[id] {
 			return fmt.Errorf("id %d belongs to two tokens, %q and %q", id, min(token, t.tokens[id]), max(token, t.tokens[id]))
 		}
-		t.tokens[id], t.present[id], t.ids[token] = token, true, id
+		t.tokens[id], t.present[id] = token, true
 	}
 	for _, a := range f.AddedTokens {
 		t.addToken(a)
@@ -229,7 +201,7 @@ func (t *Tokenizer) addToken(a addedToken) {
 	if more := int(a.ID) + 1 - len(t.tokens); more > 0 {
 		t.tokens, t.present = append(t.tokens, make([]string, more)...), append(t.present, make([]bool, more)...)
 	}
-	t.tokens[a.ID], t.present[a.ID], t.ids[a.Content] = a.Content, true, a.ID
+	t.tokens[a.ID], t.present[a.ID], t.added[a.Content] = a.Content, true, a.ID
 	t.isAdded[a.ID] = true
 	if a.Special {
 		t.special[a.ID] = true
@@ -237,7 +209,7 @@ func (t *Tokenizer) addToken(a addedToken) {
 }
 
 // buildBPE makes the merging model.
-func buildBPE(f *modelFile, byteLevel bool) (*bpe, error) {
+func buildBPE(f *modelFile, byteLevel bool, vocab *vocabulary, merges []byte) (*bpe, error) {
 	if f.Dropout != nil && *f.Dropout != 0 {
 		return nil, fmt.Errorf("model BPE with dropout %v is not supported: its encodings are random", *f.Dropout)
 	}
@@ -248,68 +220,41 @@ func buildBPE(f *modelFile, byteLevel bool) (*bpe, error) {
 	}
 	m := &bpe{
 		byteLevel: byteLevel, byteFallback: f.ByteFallback, ignoreMerges: f.IgnoreMerges, fuseUnknown: f.FuseUnk,
-		unknown: -1, cache: newWordCache(), merges: newMergeTable(len(f.Merges)), chars: map[string]int32{},
+		unknown: -1, vocab: vocab,
 	}
 	if f.UnkToken != nil {
-		id, ok := f.Vocab[*f.UnkToken]
+		id, ok := vocab.find(*f.UnkToken)
 		if !ok {
 			return nil, fmt.Errorf("unk_token %q is not in the vocabulary", *f.UnkToken)
 		}
 		m.unknown = id
 	}
-	for i, pair := range f.Merges {
-		a, okA := f.Vocab[pair[0]]
-		b, okB := f.Vocab[pair[1]]
-		both, okBoth := f.Vocab[pair[0]+pair[1]]
-		if !okA || !okB || !okBoth {
-			return nil, fmt.Errorf("merge %d, %q with %q, needs a token that the vocabulary does not have", i, pair[0], pair[1])
-		}
-		m.merges.add(a, b, int32(i), both)
+	var err error
+	if m.merges, err = readMerges(merges, vocab); err != nil {
+		return nil, err
 	}
-	m.spellings(f)
+	m.spellings()
+	m.glue.build(m)
 	return m, nil
 }
 
 // spellings fills the tables that a word starts from.
-func (m *bpe) spellings(f *modelFile) {
+func (m *bpe) spellings() {
+	id := func(token string) int32 {
+		if id, ok := m.vocab.find(token); ok {
+			return id
+		}
+		return -1
+	}
 	for b := range m.bytes {
-		token := fmt.Sprintf("<0x%02X>", b)
 		if m.byteLevel {
-			token = string(byteRunes[b])
-		}
-		m.bytes[b] = -1
-		if id, ok := f.Vocab[token]; ok {
-			m.bytes[b] = id
+			m.bytes[b] = id(string(byteRunes[b]))
+		} else {
+			m.bytes[b] = id(fmt.Sprintf("<0x%02X>", b))
 		}
 	}
-	_, marked := f.Vocab[spaceMark]
-	if !m.byteLevel && marked {
-		m.glued = map[rune]bool{}
-	}
-	for token, id := range f.Vocab {
-		switch {
-		case m.byteLevel:
-			if m.ignoreMerges {
-				m.chars[string(unspellBytes(nil, token))] = id
-			}
-			continue
-		case m.ignoreMerges || utf8.RuneCountInString(token) == 1:
-			m.chars[token] = id
-		}
-		if m.glued != nil {
-			m.noteGlue(token)
-		}
-	}
-}
-
-// noteGlue remembers the characters that a token has right before a ▁: between them a word must not be cut.
-func (m *bpe) noteGlue(token string) {
-	before := rune(-1)
-	for _, r := range token {
-		if string(r) == spaceMark && before >= 0 && string(before) != spaceMark {
-			m.glued[before] = true
-		}
-		before = r
+	for c := range m.ascii {
+		m.ascii[c] = id(string(rune(c)))
 	}
 }
 

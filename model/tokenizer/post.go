@@ -16,18 +16,20 @@ type postProcessor struct {
 	explicit       bool // the file itself says which tokens are added, if any
 }
 
-// wrap puts the post-processor's tokens around ids. Their spans are empty, at the start and after the last token.
-func (p *postProcessor) wrap(ids []int32, spans [][2]int) ([]int32, [][2]int) {
-	if len(p.prefix)+len(p.suffix) == 0 {
-		return ids, spans
-	}
+// wrap gives a copy of ids with the post-processor's tokens around them.
+func (p *postProcessor) wrap(ids []int32) []int32 {
 	out := make([]int32, 0, len(p.prefix)+len(ids)+len(p.suffix))
-	out = append(append(append(out, p.prefix...), ids...), p.suffix...)
-	if len(spans) != len(ids) {
-		return out, nil
+	return append(append(append(out, p.prefix...), ids...), p.suffix...)
+}
+
+// wrapSpans does it for spans: those of the added tokens are empty, at the start and the end of the text.
+func (p *postProcessor) wrapSpans(spans [][2]int, end int) [][2]int {
+	out := make([][2]int, len(p.prefix), len(p.prefix)+len(spans)+len(p.suffix))
+	out = append(out, spans...)
+	for range p.suffix {
+		out = append(out, [2]int{end, end})
 	}
-	wrapped := make([][2]int, len(p.prefix), cap(out))
-	return out, append(append(wrapped, spans...), make([][2]int, len(p.suffix))...)
+	return out
 }
 
 // templateItem is {"SpecialToken": {"id": …}} or {"Sequence": {"id": …}}.

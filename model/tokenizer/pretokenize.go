@@ -115,6 +115,8 @@ func findRunes(class func(rune) bool) finder {
 // splitter cuts at what a finder finds.
 type splitter struct {
 	find     finder
+	scan     scanner // what find does, where that is a scanner
+	text     string  // what find looks for, where that is a text
 	behavior string
 	invert   bool
 }
@@ -251,7 +253,7 @@ func buildPreTokenizer(c *component) (preTokenizer, error) {
 	case "ByteLevel":
 		b := byteLevel{addPrefixSpace: orTrue(c.AddPrefixSpace)}
 		if orTrue(c.UseRegex) {
-			b.words = splitter{find: findScanner(scanGPT2), behavior: "Isolated"}
+			b.words = splitter{find: findScanner(scanGPT2), scan: scanGPT2, behavior: "Isolated"}
 		}
 		return b, nil
 	case "Split":
@@ -289,11 +291,11 @@ func buildSplit(c *component) (preTokenizer, error) {
 		return nil, err
 	}
 	if c.Pattern.String != nil {
-		s.find = findText(*c.Pattern.String)
+		s.find, s.text = findText(*c.Pattern.String), *c.Pattern.String
 		return s, nil
 	}
 	if scan, ok := scanners[*c.Pattern.Regex]; ok {
-		s.find = findScanner(scan)
+		s.find, s.scan = findScanner(scan), scan
 		return s, nil
 	}
 	re, err := compile(*c.Pattern.Regex)

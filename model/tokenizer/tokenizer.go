@@ -1,10 +1,13 @@
 package tokenizer
 
+import "sync"
+
 // Tokenizer turns text into token ids and back. It is safe for concurrent use.
 type Tokenizer struct {
-	tokens   []string         // by id: the vocabulary's spelling
-	present  []bool           // by id: whether the id is used at all
-	ids      map[string]int32 // of vocabulary and added tokens
+	tokens   []string // by id: the vocabulary's spelling
+	present  []bool   // by id: whether the id is used at all
+	vocab    *vocabulary
+	added    map[string]int32 // ids of added tokens
 	special  map[int32]bool   // special added tokens
 	isAdded  map[int32]bool
 	raw      addedMatcher // added tokens looked for in the raw text
@@ -15,6 +18,13 @@ type Tokenizer struct {
 	post     postProcessor
 	decoders []decoder
 
+	// Shortcuts, where the stages allow them (takeShortcuts).
+	scan   scanner // all that pre does
+	spaced bool    // spaces become ▁, and that is all that normal and pre do
+	prefix prefix
+
+	encoders sync.Pool // of *encoder
+
 	bos, eos, pad int32
 	stops         []int32
 }
@@ -23,12 +33,14 @@ type Tokenizer struct {
 // tokens spelled out in the text itself are recognised either way. Bytes that are not UTF-8 are kept where the
 // vocabulary can spell bytes.
 func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
-	e := encoder{t: t, ids: make([]int32, 0, len(text)/3+4)}
+	e := t.encoders.Get().(*encoder)
+	defer e.free()
+	e.track = false
 	e.text(text)
 	if addSpecial {
-		e.ids, _ = t.post.wrap(e.ids, nil)
+		return t.post.wrap(e.ids)
 	}
-	return e.ids
+	return append(make([]int32, 0, len(e.ids)), e.ids...)
 }
 
 // EncodeSpans is Encode with, for each token, the bytes [start, end) of text that it comes from: Hugging Face's
@@ -36,18 +48,17 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
 // normaliser put in shares the span of the first character; a token of the post-processor has an empty span at the
 // start or the end.
 func (t *Tokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, spans [][2]int) {
-	e := encoder{t: t, track: true}
+	e := t.encoders.Get().(*encoder)
+	defer e.free()
+	e.track = true
 	e.text(text)
 	if t.post.trimOffsets {
 		t.trimSpans(text, e.ids, e.spans)
 	}
 	if addSpecial {
-		e.ids, e.spans = t.post.wrap(e.ids, e.spans)
-		for i := len(e.spans) - len(t.post.suffix); i < len(e.spans); i++ {
-			e.spans[i] = [2]int{len(text), len(text)}
-		}
+		return t.post.wrap(e.ids), t.post.wrapSpans(e.spans, len(text))
 	}
-	return e.ids, e.spans
+	return append(make([]int32, 0, len(e.ids)), e.ids...), append(make([][2]int, 0, len(e.spans)), e.spans...)
 }
 
 // Token gives the vocabulary's spelling of an id, "" when the id is not used. Byte-level vocabularies spell a
@@ -61,8 +72,10 @@ func (t *Tokenizer) Token(id int32) string {
 
 // ID gives the id of a vocabulary entry or an added token by its spelling.
 func (t *Tokenizer) ID(token string) (int32, bool) {
-	id, ok := t.ids[token]
-	return id, ok
+	if id, ok := t.added[token]; ok {
+		return id, true
+	}
+	return t.vocab.find(token)
 }
 
 // VocabSize is the largest id plus one. Embeddings may have more rows, never fewer.

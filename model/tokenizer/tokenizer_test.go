@@ -98,7 +98,12 @@ func TestTrainEqualsReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got file
+	var got struct {
+		Model struct {
+			Vocab  map[string]int32 `json:"vocab"`
+			Merges [][2]string      `json:"merges"`
+		} `json:"model"`
+	}
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
