@@ -25,3 +25,15 @@ type WorkspaceRule interface {
 	// is always smaller than a product's workspace (AdamW, GlobalNorm, FirstNonFinite) need none of their own.
 	Workspace(operation any) Workspace
 }
+
+// Divider is a WorkspaceRule of a device that gains nothing from batches of more tokens than so many: a model takes larger ones in
+// pieces, whose activations are never in memory together.
+type Divider interface{ PieceTokens() int }
+
+// PieceTokens is what a device's rule says as a Divider, 0 where batches stay whole.
+func PieceTokens(rule WorkspaceRule) int {
+	if d, ok := rule.(Divider); ok {
+		return d.PieceTokens()
+	}
+	return 0
+}

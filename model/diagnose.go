@@ -50,22 +50,28 @@ func (m *Model) Diagnose(in Input, o StepOptions) (*NonFinite, error) {
 	if len(m.Trainable()) == 0 {
 		return nil, fmt.Errorf("diagnose: %w", m.nothingTrained())
 	}
-	in, err := in.check(&m.cfg, true)
-	if err == nil {
-		err = m.prepare(in, &o)
-	}
+	in, err := m.check(in, true)
 	if err != nil {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
-	w := &m.work
-	t := &tracer{Device: m.dev, names: m.bufferNames(), tokens: len(in.Tokens), seqs: in.Seqs}
-	m.lossPass(t, w.saved, w.scratch, in, &o)
-	w.saved.Release(0)
-	w.scratch.Release(0)
-	if err := errors.Join(m.dev.Sync(), w.err()); err != nil {
-		return nil, fmt.Errorf("diagnose: %w", err)
+	pieces, firsts := m.pieces(in)
+	for i, piece := range pieces {
+		if err := m.prepare(piece, &o); err != nil {
+			return nil, fmt.Errorf("diagnose: %w", err)
+		}
+		w := &m.work
+		t := &tracer{Device: m.dev, names: m.bufferNames(), tokens: len(piece.Tokens), seqs: piece.Seqs, first: firsts[i]}
+		m.lossPass(t, w.saved, w.scratch, piece, o.ofPiece(i))
+		w.saved.Release(0)
+		w.scratch.Release(0)
+		if err := errors.Join(m.dev.Sync(), w.err()); err != nil {
+			return nil, fmt.Errorf("diagnose: %w", err)
+		}
+		if t.found != nil {
+			return t.found, nil
+		}
 	}
-	return t.found, nil
+	return nil, nil
 }
 
 // bufferNames names the modules of weights, and the gradients by their tensors.
@@ -86,6 +92,7 @@ type tracer struct {
 	names    map[compute.Buffer]string // of weights and gradients
 	tokens   int
 	seqs     []int32
+	first    int    // sequences of the batch before these
 	at       string // the module whose weights were used last
 	backward bool
 	found    *NonFinite
@@ -176,7 +183,7 @@ func (t *tracer) sequences(b compute.Buffer) (seqs []int) {
 	for s := range len(t.seqs) - 1 {
 		first, end := int(t.seqs[s]), int(t.seqs[s+1])
 		if _, bad := t.bad(b.Slice(first*width, (end-first)*width)); bad {
-			seqs = append(seqs, s)
+			seqs = append(seqs, t.first+s)
 		}
 	}
 	return seqs

@@ -140,7 +140,7 @@ func (p *pass) queryKeyValue(h *tape.Tensor, i int) (q, k, v *tape.Tensor) {
 		t.LinearInto(v, h, l.linear[vProj], p.n)
 	}
 	if c.QKNorm {
-		q = t.Norm(q, l.norm[qNorm], p.n*c.Heads, c.HeadDim, true)
+		q = t.NormInto(t.New(q.Value.Len(), true), q, l.norm[qNorm], p.n*c.Heads, c.HeadDim)
 		t.NormInto(k, into, l.norm[kNorm], p.n*c.KVHeads, c.HeadDim)
 	}
 	return q, k, v

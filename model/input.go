@@ -81,6 +81,34 @@ func (in Input) checkSeqs(n int) error {
 
 func clipInts(v []int32) []int32 { return v[:min(len(v), 8)] }
 
+// pieces cuts a batch between its sequences into runs of at most limit tokens, or of one sequence where that is longer; a limit
+// of 0 leaves it whole. firsts are the pieces' first sequences.
+func (in Input) pieces(limit int) (pieces []Input, firsts []int) {
+	last := len(in.Seqs) - 1
+	for first := 0; first < last; {
+		end := first + 1
+		for end < last && (limit == 0 || in.Seqs[end] == in.Seqs[first] || int(in.Seqs[end+1]-in.Seqs[first]) <= limit) {
+			end++
+		}
+		pieces, firsts = append(pieces, in.sequences(first, end)), append(firsts, first)
+		first = end
+	}
+	return pieces, firsts
+}
+
+// sequences are those from first up to end, as a batch of their own.
+func (in Input) sequences(first, end int) Input {
+	from, to := in.Seqs[first], in.Seqs[end]
+	part := Input{Tokens: in.Tokens[from:to], Labels: in.Labels[from:to], Positions: in.Positions[from:to]}
+	for _, start := range in.Seqs[first : end+1] {
+		part.Seqs = append(part.Seqs, start-from)
+	}
+	if in.lengths != nil {
+		part.lengths = in.lengths[from:to]
+	}
+	return part
+}
+
 // spans are the sequences as attention sees them.
 func (in Input) spans() []compute.Span {
 	spans := make([]compute.Span, 0, len(in.Seqs)-1)

@@ -110,9 +110,12 @@ func (m *Model) prepare(in Input, o *StepOptions) error {
 // manySeqs is a number of sequences from which on an attention has work for all threads without cutting any one into parts.
 const manySeqs = 32
 
-// measureLargest measures the largest batch within bounds, and the attention of each smaller number of sequences: devices cut
+// measureLargest measures the largest piece of a batch within bounds, and the attention of each smaller number of sequences: devices cut
 // one over few sequences into more parts, each with memory of its own.
 func (m *Model) measureLargest(maxTokens, maxSeqs, maxLen int, o *StepOptions) demand {
+	if limit := compute.PieceTokens(m.rule); limit > 0 {
+		maxTokens = min(maxTokens, max(limit, maxLen))
+	}
 	maxSeqs = min(maxSeqs, maxTokens)
 	seen := &attentions{of: m.rule}
 	need := m.measureWith(seen, func(dry compute.Device, saved, scratch *compute.Arena) {

@@ -17,12 +17,14 @@ type StepOptions struct {
 	Step, Micro int
 	// Checkpoint recomputes each block in the backward pass instead of keeping its activations; the bits are the same.
 	Checkpoint bool
+
+	piece int // of the micro-batch
 }
 
 // dropout packs the names of a step's masks into a Philox stream: 24 bits of step, 20 of micro-batch; a layer adds 20 bits
-// of its own.
+// of its own. A piece of a micro-batch has a key of its own.
 func (o StepOptions) dropout() *tape.Dropout {
-	return &tape.Dropout{Seed: o.DropoutSeed, Stream: uint64(o.Step)<<40 | uint64(o.Micro&(1<<20-1))<<20}
+	return &tape.Dropout{Seed: o.DropoutSeed + uint64(o.piece)<<48, Stream: uint64(o.Step)<<40 | uint64(o.Micro&(1<<20-1))<<20}
 }
 
 func dropoutStream(layer int, m module) uint64 { return uint64(layer)<<8 | uint64(m) }
@@ -59,25 +61,48 @@ func (m *Model) LogProbs(in Input) ([]float32, error) {
 	return logprobs, nil
 }
 
-// step runs a batch forward and, with options, backward.
+// step runs a batch forward and, with options, backward, in pieces where the device has nothing from larger ones.
 func (m *Model) step(in Input, o *StepOptions) ([]float32, error) {
 	in, err := m.check(in, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.prepare(in, o); err != nil {
-		return nil, err
+	out := make([]float32, 0, len(in.Tokens))
+	pieces, _ := m.pieces(in)
+	for i, piece := range pieces {
+		if err := m.prepare(piece, o); err != nil {
+			return nil, err
+		}
+		w := &m.work
+		logprobs := m.lossPass(m.dev, w.saved, w.scratch, piece, o.ofPiece(i))
+		out = out[:len(out)+len(piece.Tokens)]
+		m.dev.Download(compute.Bytes(out[len(out)-len(piece.Tokens):]), logprobs)
+		w.saved.Release(0)
+		w.scratch.Release(0)
+		if err := errors.Join(m.dev.Sync(), w.err()); err != nil {
+			return nil, err
+		}
 	}
-	w := &m.work
-	loss := m.lossPass(m.dev, w.saved, w.scratch, in, o)
-	out := make([]float32, len(in.Tokens))
-	m.dev.Download(compute.Bytes(out), loss)
-	w.saved.Release(0)
-	w.scratch.Release(0)
-	return out, errors.Join(m.dev.Sync(), w.err())
+	return out, nil
 }
 
-// lossPass is the step itself, on the model's device or on a dry one.
+// pieces are a batch as the device wants it. Gradients add up and no operation of a step looks beyond a sequence, so that a cut
+// changes no more than the order of sums.
+func (m *Model) pieces(in Input) (pieces []Input, firsts []int) {
+	return in.pieces(compute.PieceTokens(m.rule))
+}
+
+// ofPiece are the options of a piece of the batch; nil stays nil.
+func (o *StepOptions) ofPiece(i int) *StepOptions {
+	if o == nil {
+		return nil
+	}
+	own := *o
+	own.piece = i
+	return &own
+}
+
+// lossPass is the step of a piece itself, on the model's device or on a dry one.
 func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in Input, o *StepOptions) compute.Buffer {
 	m.refresh(dev, scratch)
 	p := m.newPass(dev, saved, scratch, in)

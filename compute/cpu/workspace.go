@@ -33,6 +33,10 @@ func (d *Device) Reserve(w compute.Workspace) error { return d.scratch.Reserve(w
 // rule is the workspace of operations on a number of threads, by the functions that the operations themselves use.
 type rule struct{ threads C.int }
 
+// PieceTokens is compute.Divider's: products of so many rows are at full speed, and more rows no longer fit the cache between two
+// operations.
+func (rule) PieceTokens() int { return 1024 }
+
 // Workspace is compute.WorkspaceRule's Workspace.
 func (r rule) Workspace(operation any) compute.Workspace {
 	switch a := operation.(type) {

@@ -105,6 +105,9 @@ func (t *Tape) mask(y, x compute.Buffer, a *LoRA, scale float32, accumulate bool
 // linearBackward adds the gradients of l's tensors and of x, given y's.
 func (t *Tape) linearBackward(y, x *Tensor, l *Linear, k kept, n int) {
 	dy := y.Grad
+	if l.Trains() {
+		t.restore(x)
+	}
 	if l.Grad != nil || l.BiasGrad != nil {
 		t.LinearBackwardWeight(compute.LinearBackwardWeight{
 			DW: l.Grad, DBias: l.BiasGrad, DY: dy, X: x.Value, N: n, Out: l.W.Out, In: l.W.In, Scale: 1, Compute: t.Compute,

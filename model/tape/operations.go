@@ -38,7 +38,12 @@ func (w *Norm) Trains() bool { return w != nil && (w.Grad != nil || w.BiasGrad !
 
 // Norm normalises x[n,c]; keep says that the result is needed in the backward pass (by a trainable linear layer).
 func (t *Tape) Norm(x *Tensor, w *Norm, n, c int, keep bool) *Tensor {
-	return t.NormInto(t.New(n*c, keep), x, w, n, c)
+	again := t.Record && keep && x.survives()
+	y := t.NormInto(t.New(n*c, keep && !again), x, w, n, c)
+	if again {
+		t.recompute(y, func() { t.normalise(y, x, w, nil, nil, n, c) })
+	}
+	return y
 }
 
 // NormInto is Norm into a tensor that the caller made.
@@ -52,15 +57,21 @@ func (t *Tape) NormInto(y, x *Tensor, w *Norm, n, c int) *Tensor {
 		}
 		t.push(func() { t.normBackward(y, x, w, mean, rstd, n, c) })
 	}
+	t.normalise(y, x, w, mean, rstd, n, c)
+	return y
+}
+
+// normalise computes y, and what its backward pass reads.
+func (t *Tape) normalise(y, x *Tensor, w *Norm, mean, rstd compute.Buffer, n, c int) {
 	if w.Layer {
 		t.LayerNorm(compute.LayerNorm{Y: y.Value, X: x.Value, Mean: mean, RStd: rstd, W: w.W, Bias: w.Bias, N: n, C: c, Eps: w.Eps})
 	} else {
 		t.RMSNorm(compute.RMSNorm{Y: y.Value, X: x.Value, RStd: rstd, W: w.W, N: n, C: c, Eps: w.Eps, Offset: w.Offset})
 	}
-	return y
 }
 
 func (t *Tape) normBackward(y, x *Tensor, w *Norm, mean, rstd compute.Buffer, n, c int) {
+	t.restore(x)
 	dx, accumulate := y.Grad, false
 	if x.needs && x.Grad != nil {
 		dx, accumulate = x.Grad, true
@@ -139,6 +150,9 @@ func (t *Tape) Add(x, y *Tensor) *Tensor {
 
 // RoPE rotates x in place. Its X is ignored.
 func (t *Tape) RoPE(x *Tensor, op compute.RoPE) {
+	if x.again != nil {
+		panic("tape: a tensor that is computed again was changed in place")
+	}
 	op.X = x.Value
 	t.Device.RoPE(op)
 	if x.needs {
@@ -180,11 +194,20 @@ func (t *Tape) Gated(gate, up *Tensor, act compute.Act, keep bool) *Tensor {
 		t.GatedActivation(compute.GatedActivation{Y: gate.Value, Gate: gate.Value, Up: up.Value, Act: act})
 		return gate
 	}
-	y := t.New(gate.Value.Len(), keep)
+	again := keep && gate.survives() && up.survives()
+	y := t.New(gate.Value.Len(), keep && !again)
 	y.needs = gate.needs || up.needs
-	t.GatedActivation(compute.GatedActivation{Y: y.Value, Gate: gate.Value, Up: up.Value, Act: act})
+	activate := func() {
+		t.GatedActivation(compute.GatedActivation{Y: y.Value, Gate: gate.Value, Up: up.Value, Act: act})
+	}
+	activate()
+	if again {
+		t.recompute(y, activate)
+	}
 	if y.needs {
 		t.push(func() {
+			t.restore(gate)
+			t.restore(up)
 			dup := t.Scratch.Alloc(compute.F32, up.Value.Len())
 			t.GatedActivationBackward(compute.GatedActivationBackward{
 				DGate: y.Grad, DUp: dup, DY: y.Grad, Gate: gate.Value, Up: up.Value, Act: act,
@@ -202,11 +225,17 @@ func (t *Tape) Activation(x *Tensor, act compute.Act, keep bool) *Tensor {
 		t.Device.Activation(compute.Activation{Y: x.Value, X: x.Value, Act: act})
 		return x
 	}
-	y := t.New(x.Value.Len(), keep)
+	again := keep && x.survives()
+	y := t.New(x.Value.Len(), keep && !again)
 	y.needs = x.needs
-	t.Device.Activation(compute.Activation{Y: y.Value, X: x.Value, Act: act})
+	activate := func() { t.Device.Activation(compute.Activation{Y: y.Value, X: x.Value, Act: act}) }
+	activate()
+	if again {
+		t.recompute(y, activate)
+	}
 	if y.needs {
 		t.push(func() {
+			t.restore(x)
 			t.ActivationBackward(compute.ActivationBackward{DX: y.Grad, DY: y.Grad, X: x.Value, Act: act})
 			t.give(x, y.Grad)
 		})

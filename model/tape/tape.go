@@ -6,7 +6,8 @@
 // # Memory
 //
 // Two stacks serve a step. Saved holds activations that the backward pass reads; Scratch holds what dies earlier:
-// temporaries of the forward pass and all gradients of activations. A [Tape.Scope] gives its scratch back at its end, on the
+// temporaries of the forward pass and all gradients of activations. Norms and activation functions are computed again where the
+// backward pass needs their results: a pass over memory costs less than keeping what it makes. A [Tape.Scope] gives its scratch back at its end, on the
 // way forward and again on the way back, so the scratch of a step is that of its largest scope. Since both are stacks, a
 // smaller batch never needs more than a larger one, and a dry run of the largest tells the size of both.
 package tape
@@ -18,7 +19,8 @@ type Tensor struct {
 	Value compute.Buffer
 	Grad  compute.Buffer // nil until the backward pass reaches a consumer
 	needs bool           // a trainable parameter lies upstream
-	saved bool           // Value survives until the backward pass
+	saved bool           // Value survives until the backward pass, or comes back there
+	again func()         // computes a Value that comes back, nil once it is there
 }
 
 // Tape runs operations and records their backward passes.
@@ -49,6 +51,25 @@ func (t *Tape) New(n int, keep bool) *Tensor {
 	return &Tensor{Value: t.Scratch.Alloc(compute.F32, n)}
 }
 
+// recompute lets y's value die with its scope: the backward pass has compute make it anew where it is needed.
+func (t *Tape) recompute(y *Tensor, compute func()) {
+	y.saved, y.again = true, func() {
+		y.Value = t.Scratch.Alloc(y.Value.DType(), y.Value.Len())
+		compute()
+	}
+}
+
+// restore has x's value in memory, until the end of the scope that it was made in.
+func (t *Tape) restore(x *Tensor) {
+	if x.again != nil {
+		x.again()
+		x.again = nil
+	}
+}
+
+// survives says whether the value lies in Saved.
+func (x *Tensor) survives() bool { return x.saved && x.again == nil }
+
 // Scope runs f, and gives back the scratch that f took when f ends and when its backward pass ends.
 func (t *Tape) Scope(f func()) {
 	var mark int64
@@ -61,7 +82,7 @@ func (t *Tape) Scope(f func()) {
 
 // Keep makes x one that survives until the backward pass.
 func (t *Tape) Keep(x *Tensor) *Tensor {
-	if x.saved || !t.Record {
+	if x.survives() || !t.Record {
 		return x
 	}
 	y := t.New(x.Value.Len(), true)
@@ -83,12 +104,13 @@ func (t *Tape) Checkpoint(x *Tensor, trains bool, block func(x *Tensor) *Tensor)
 	t.Record = true
 	y.needs = x.needs || trains
 	if y.needs {
-		t.push(func() { t.recompute(x, y, block) })
+		t.push(func() { t.repeat(x, y, block) })
 	}
 	return y
 }
 
-func (t *Tape) recompute(x, y *Tensor, block func(x *Tensor) *Tensor) {
+// repeat is a checkpointed block's backward pass.
+func (t *Tape) repeat(x, y *Tensor, block func(x *Tensor) *Tensor) {
 	mark, rest := t.Saved.Mark(), t.back
 	t.back = nil
 	t.Record = true
