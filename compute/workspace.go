@@ -26,13 +26,14 @@ type WorkspaceRule interface {
 	Workspace(operation any) Workspace
 }
 
-// Divider is a WorkspaceRule of a device that gains nothing from batches of more tokens than so many: a model takes larger ones in
-// pieces, whose activations are never in memory together.
-type Divider interface{ PieceTokens() int }
+// Thrifty is a WorkspaceRule of a device on which memory can be spared at little cost. Batches of more than PieceTokens tokens are no
+// faster, so a model takes them in pieces, whose activations are never in memory together; and a pass over memory is cheap beside
+// products, so that the backward pass computes norms and activation functions again.
+type Thrifty interface{ PieceTokens() int }
 
-// PieceTokens is what a device's rule says as a Divider, 0 where batches stay whole.
+// PieceTokens is what a device's rule says if it is Thrifty, else 0.
 func PieceTokens(rule WorkspaceRule) int {
-	if d, ok := rule.(Divider); ok {
+	if d, ok := rule.(Thrifty); ok {
 		return d.PieceTokens()
 	}
 	return 0

@@ -120,7 +120,9 @@ func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in I
 // newPass puts a batch on the device.
 func (m *Model) newPass(dev compute.Device, saved, scratch *compute.Arena, in Input) *pass {
 	c := &m.cfg
-	p := &pass{Model: m, n: len(in.Tokens), tape: &tape.Tape{Device: dev, Saved: saved, Scratch: scratch, Compute: m.options.Compute}}
+	p := &pass{Model: m, n: len(in.Tokens), tape: &tape.Tape{
+		Device: dev, Saved: saved, Scratch: scratch, Compute: m.options.Compute, Recompute: compute.PieceTokens(m.rule) > 0,
+	}}
 	p.ids = p.upload(in.Tokens)
 	p.attention = compute.AttentionShape{
 		Spans: in.spans(), NQ: p.n, NK: p.n, H: c.Heads, KV: c.KVHeads, D: c.HeadDim,

@@ -33,7 +33,7 @@ func (d *Device) Reserve(w compute.Workspace) error { return d.scratch.Reserve(w
 // rule is the workspace of operations on a number of threads, by the functions that the operations themselves use.
 type rule struct{ threads C.int }
 
-// PieceTokens is compute.Divider's: products of so many rows are at full speed, and more rows no longer fit the cache between two
+// PieceTokens is compute.Thrifty's: products of so many rows are at full speed, and more rows no longer fit the cache between two
 // operations.
 func (rule) PieceTokens() int { return 1024 }
 

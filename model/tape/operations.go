@@ -38,7 +38,7 @@ func (w *Norm) Trains() bool { return w != nil && (w.Grad != nil || w.BiasGrad !
 
 // Norm normalises x[n,c]; keep says that the result is needed in the backward pass (by a trainable linear layer).
 func (t *Tape) Norm(x *Tensor, w *Norm, n, c int, keep bool) *Tensor {
-	again := t.Record && keep && x.survives()
+	again := t.Record && t.Recompute && keep && x.survives()
 	y := t.NormInto(t.New(n*c, keep && !again), x, w, n, c)
 	if again {
 		t.recompute(y, func() { t.normalise(y, x, w, nil, nil, n, c) })
@@ -194,7 +194,7 @@ func (t *Tape) Gated(gate, up *Tensor, act compute.Act, keep bool) *Tensor {
 		t.GatedActivation(compute.GatedActivation{Y: gate.Value, Gate: gate.Value, Up: up.Value, Act: act})
 		return gate
 	}
-	again := keep && gate.survives() && up.survives()
+	again := t.Recompute && keep && gate.survives() && up.survives()
 	y := t.New(gate.Value.Len(), keep && !again)
 	y.needs = gate.needs || up.needs
 	activate := func() {
@@ -225,7 +225,7 @@ func (t *Tape) Activation(x *Tensor, act compute.Act, keep bool) *Tensor {
 		t.Device.Activation(compute.Activation{Y: x.Value, X: x.Value, Act: act})
 		return x
 	}
-	again := keep && x.survives()
+	again := t.Recompute && keep && x.survives()
 	y := t.New(x.Value.Len(), keep && !again)
 	y.needs = x.needs
 	activate := func() { t.Device.Activation(compute.Activation{Y: y.Value, X: x.Value, Act: act}) }

@@ -6,8 +6,7 @@
 // # Memory
 //
 // Two stacks serve a step. Saved holds activations that the backward pass reads; Scratch holds what dies earlier:
-// temporaries of the forward pass and all gradients of activations. Norms and activation functions are computed again where the
-// backward pass needs their results: a pass over memory costs less than keeping what it makes. A [Tape.Scope] gives its scratch back at its end, on the
+// temporaries of the forward pass and all gradients of activations. A [Tape.Scope] gives its scratch back at its end, on the
 // way forward and again on the way back, so the scratch of a step is that of its largest scope. Since both are stacks, a
 // smaller batch never needs more than a larger one, and a dry run of the largest tells the size of both.
 package tape
@@ -29,6 +28,8 @@ type Tape struct {
 	Saved, Scratch *compute.Arena
 	// Record says whether a backward pass follows. Without it residual sums are made in place and nothing is saved.
 	Record bool
+	// Recompute has the backward pass compute the results of norms and activation functions again, instead of keeping them.
+	Recompute bool
 	// Dropout names the masks of this step; nil is evaluation, without dropout.
 	Dropout *Dropout
 	// Compute is the type of matrix products' operands.
@@ -111,13 +112,13 @@ func (t *Tape) Checkpoint(x *Tensor, trains bool, block func(x *Tensor) *Tensor)
 
 // repeat is a checkpointed block's backward pass.
 func (t *Tape) repeat(x, y *Tensor, block func(x *Tensor) *Tensor) {
-	mark, rest := t.Saved.Mark(), t.back
+	mark, rest, recompute := t.Saved.Mark(), t.back, t.Recompute
 	t.back = nil
-	t.Record = true
+	t.Record, t.Recompute = true, false // what one block keeps is little
 	again := block(x)
 	again.Grad = y.Grad
 	t.Backward()
-	t.back = rest
+	t.back, t.Recompute = rest, recompute
 	t.Saved.Release(mark)
 }
 

@@ -20,6 +20,8 @@ type net struct {
 	side     *Linear
 	fused    *Linear
 	form     string
+
+	recompute bool
 }
 
 // forms are two residual branches one after the other or beside each other, and one that ends in a norm of its own, over a
@@ -89,7 +91,7 @@ func (n *net) tape(record bool) *Tape {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return &Tape{Device: n.dev, Saved: saved, Scratch: scratch, Record: record, Dropout: &Dropout{Seed: 3, Stream: 1 << 40}}
+	return &Tape{Device: n.dev, Saved: saved, Scratch: scratch, Record: record, Recompute: n.recompute, Dropout: &Dropout{Seed: 3, Stream: 1 << 40}}
 }
 
 func (n *net) block(t *Tape, x *Tensor) *Tensor {
@@ -217,16 +219,35 @@ func TestGradientsAgainstDifferences(t *testing.T) {
 	}
 }
 
-// A checkpointed block runs the same operations on the same numbers.
-func TestCheckpointIsBitExact(t *testing.T) {
+// A checkpointed block runs the same operations on the same numbers, and so does what is computed again.
+func TestRecomputingIsBitExact(t *testing.T) {
 	for _, form := range forms {
 		n := newNet(t, form)
-		plain, checkpointed := n.gradients(false), n.gradients(true)
-		for i, p := range n.params() {
-			if !slices.Equal(plain[i], checkpointed[i]) {
-				t.Errorf("%s: %s differs", form, p.name)
+		plain := n.gradients(false)
+		for _, n.recompute = range []bool{false, true} {
+			again, checkpointed := n.gradients(false), n.gradients(true)
+			for i, p := range n.params() {
+				if !slices.Equal(plain[i], again[i]) || !slices.Equal(plain[i], checkpointed[i]) {
+					t.Errorf("%s: %s differs (recompute %v)", form, p.name, n.recompute)
+				}
 			}
 		}
+	}
+}
+
+// What is computed again is not kept.
+func TestRecomputingSavesMemory(t *testing.T) {
+	n := newNet(t, "sequential")
+	var saved [2]int64
+	for i, recompute := range []bool{false, true} {
+		n.recompute = recompute
+		tape := n.tape(true)
+		n.block(tape, tape.New(rows*width, true))
+		saved[i] = tape.Saved.Mark()
+	}
+	const norms, act = 2 * 256, 256 // buffers of so few elements take the arena's 256 bytes each
+	if saved[0]-saved[1] != norms+act {
+		t.Errorf("a block keeps %d bytes, with recomputation %d: want %d less", saved[0], saved[1], norms+act)
 	}
 }
 
