@@ -69,7 +69,7 @@ type Info struct {
 	Name string `json:"name"`
 	// Kind is "cpu", "cuda" or "dry".
 	Kind string `json:"kind"`
-	// Tier names the set of kernels in use: "avx512", "avx2", "plain", "sm_90".
+	// Tier names the set of kernels in use: "amx", "avx2", "plain", "sm_90".
 	Tier string `json:"tier"`
 	// Threads is the number of CPU threads used, 0 for a GPU.
 	Threads int `json:"threads,omitempty"`
@@ -84,7 +84,7 @@ type Info struct {
 	WorkspaceHeld int64 `json:"-"`
 	// GroupMemory is what a group of such devices takes of the memory of each, in bytes, beside its buffers.
 	GroupMemory int64 `json:"-"`
-	// MatMul lists the types in which the device multiplies natively; F32 is always one of them.
+	// MatMul lists the types of operands that the device multiplies, rounded to them as they are read; F32 is always one of them.
 	MatMul []DType `json:"-"`
 	// Workspace is what operations need beside their buffers, nil for nothing.
 	Workspace WorkspaceRule `json:"-"`

@@ -13,13 +13,10 @@ import (
 func (r *Run) loadOptions(device compute.Info) model.LoadOptions {
 	c := r.config
 	o := model.LoadOptions{Quant4: r.in4bit(), QuantType: c.quantType(), DoubleQuant: c.DoubleQuant, KeepDType: c.Method != MethodFull}
-	native := false
-	for _, t := range device.MatMul {
-		native = native || t == compute.BF16
-	}
-	// the 4-bit linears are nearly all of the products of a 4-bit model: their type is that of all of them
-	wanted := c.BF16 || r.in4bit() && c.QuantComputeDType == "bfloat16"
-	if wanted && native {
+	// The 4-bit linears are nearly all of the products of a 4-bit model: their type is that of all of them. It is bfloat16 unless a
+	// run.yaml says otherwise; on a CPU, few of which multiply it faster, only bf16 asks for it.
+	wanted := c.BF16 || r.in4bit() && c.QuantComputeDType == "bfloat16" && device.Kind != "cpu"
+	if wanted && slices.Contains(device.MatMul, compute.BF16) {
 		o.Compute = compute.BF16
 	}
 	return o
@@ -62,6 +59,8 @@ func (r *Run) deviceNotices(device compute.Info) {
 		return
 	}
 	switch {
+	case c.QuantComputeDType == "bfloat16" && o.Compute != compute.BF16 && slices.Contains(device.MatMul, compute.BF16):
+		r.notice("bnb_4bit_compute_dtype: computed in float32 on a CPU; bf16: true computes in bfloat16")
 	case c.QuantComputeDType == "bfloat16" && o.Compute != compute.BF16:
 		r.notice("bnb_4bit_compute_dtype: this device multiplies no bfloat16; computed in float32")
 	case c.QuantComputeDType == "float16":

@@ -34,11 +34,13 @@ import (
 type Options struct {
 	// Threads that operations use: by default one for each core that the process may run on.
 	Threads int
-	// Tier is "avx512", "avx2" or "plain": by default the best that the processor has.
+	// Tier is "amx", "avx512bf16", "avx512", "avx2" or "plain": by default the best that the processor has.
 	Tier string
 }
 
-var tiers = []string{C.LATHE_PLAIN: "plain", C.LATHE_AVX2: "avx2", C.LATHE_AVX512: "avx512"}
+var tiers = []string{
+	C.LATHE_PLAIN: "plain", C.LATHE_AVX2: "avx2", C.LATHE_AVX512: "avx512", C.LATHE_AVX512BF16: "avx512bf16", C.LATHE_AMX: "amx",
+}
 
 // Tiers lists the tiers that this processor can run, the slowest first.
 func Tiers() []string { return slices.Clone(tiers[:C.lathe_best_tier()+1]) }
@@ -105,7 +107,7 @@ func (d *Device) Info() compute.Info {
 	_, total := systemMemory()
 	return compute.Info{
 		Name: d.name, Kind: "cpu", Tier: tiers[d.tier], Threads: int(d.threads),
-		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32}, Workspace: rule{d.threads},
+		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32, compute.BF16}, Workspace: rule{d.threads},
 		WorkspaceHeld: d.scratch.Held(),
 	}
 }

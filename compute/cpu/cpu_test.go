@@ -12,7 +12,7 @@ import (
 	"lathe/compute/cpu"
 )
 
-var allTiers = []string{"plain", "avx2", "avx512"}
+var allTiers = []string{"plain", "avx2", "avx512", "avx512bf16", "amx"}
 
 // eachTier runs a test on every tier of this processor, and says which ones it does not have.
 func eachTier(t *testing.T, f func(t *testing.T, tier string)) {

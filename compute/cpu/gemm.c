@@ -20,19 +20,28 @@ enum {
     GEMM_PRIVATE = GEMM_MC * (GEMM_KC + GEMM_PANEL_SLACK) + 1024, // floats of each worker
 };
 
-const gemm_kernels *gemm_kernels_in_use(void) {
-#if defined(__x86_64__)
-    if (lathe_tier() == LATHE_AVX512)
-        return &lathe_gemm_avx512;
-    if (lathe_tier() == LATHE_AVX2)
-        return &lathe_gemm_avx2;
+const gemm_kernels *gemm_kernels_in_use(int narrow) {
+    const int tier = lathe_tier();
+    (void)tier;
+#if LATHE_HAS_BF16
+    if (narrow && tier == LATHE_AMX)
+        return &lathe_gemm_amx;
+    if (narrow && tier == LATHE_AVX512BF16)
+        return &lathe_gemm_avx512bf16;
 #endif
-    return &lathe_gemm_plain;
+#if defined(__x86_64__)
+    if (tier >= LATHE_AVX512)
+        return &lathe_gemm_avx512[narrow];
+    if (tier == LATHE_AVX2)
+        return &lathe_gemm_avx2[narrow];
+#endif
+    return &lathe_gemm_plain[narrow];
 }
 
 size_t lathe_gemm_scratch(int threads) { return sizeof(float) * (GEMM_SHARED + (size_t)threads * GEMM_PRIVATE); }
 
-// A job is one pass: all of m, columns [n0,n0+n), depth [k0,k0+k) of the product extended by U·V.
+// A job is one pass: all of m, columns [n0,n0+n), depth [k0,k0+k) of the product extended by U·V. Depth counts both parts, each filled
+// up to whole units of the kernels.
 typedef struct {
     const lathe_gemm_args *g;
     const gemm_kernels *kernels;
@@ -49,6 +58,7 @@ typedef struct {
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
 
 // first_of is where group `index` of `groups` equal ones begins.
 static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return index * panels / groups; }
@@ -57,24 +67,31 @@ static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return 
 static void pack_depth(const gemm_job *j, float *dst, int stride, int is_a, int64_t lane0, int lanes, int64_t k0, int64_t kc) {
     const lathe_gemm_args *g = j->g;
     const lathe_matrix *m = is_a ? &g->a : &g->b, *x = is_a ? &g->u : &g->v;
-    const int64_t here = k0 < g->k ? min64(kc, g->k - k0) : 0;
+    // A transposed product's A and U are the caller's B and V: it matters which of two operands is scaled where they are rounded.
+    const int scaled = is_a != (g->narrow && g->transpose_c);
+    const int64_t main = round_up(g->k, j->kernels->unit), here = k0 < main ? min64(kc, main - k0) : 0;
+    void (*const pack)(float *, int, const lathe_matrix *, int64_t, int64_t, int64_t, int, int64_t, int64_t, float) =
+        is_a ? j->kernels->pack_a : j->kernels->pack_b;
     if (here > 0)
-        j->kernels->pack(dst, stride, m, is_a ? m->rs : m->cs, is_a ? m->cs : m->rs, lane0, lanes, k0, here,
-                         is_a ? g->alpha : 1);
+        pack(dst, stride, m, is_a ? m->rs : m->cs, is_a ? m->cs : m->rs, lane0, lanes, k0, min64(here, g->k - k0),
+             scaled ? g->alpha : 1);
     if (here < kc)
-        j->kernels->pack(dst + here * stride, stride, x, is_a ? x->rs : x->cs, is_a ? x->cs : x->rs, lane0, lanes,
-                         k0 + here - g->k, kc - here, is_a ? g->ext : 1);
+        pack(dst + here / j->kernels->per_slot * stride, stride, x, is_a ? x->rs : x->cs, is_a ? x->cs : x->rs, lane0, lanes,
+             k0 + here - main, min64(kc - here, g->r - (k0 + here - main)), scaled ? g->ext : 1);
 }
 
 static int a_rows(const gemm_job *j, int64_t panel) { return (int)min64(j->mr, j->g->m - panel * j->mr); }
+static int a_height(const gemm_job *j, int64_t panel) { return (int)round_up(a_rows(j, panel), j->kernels->height); }
 static int b_cols(const gemm_job *j, int64_t panel) { return (int)min64(j->kernels->nr, j->n - panel * j->kernels->nr); }
 static int b_width(const gemm_job *j, int64_t panel) {
     return b_cols(j, panel) <= j->kernels->vlen ? j->kernels->vlen : j->kernels->nr;
 }
 
+// slots is where depth k of a panel begins that has so many lanes, or how long it is.
+static int64_t slots(const gemm_job *j, int64_t k, int64_t lanes) { return k / j->kernels->per_slot * lanes; }
+
 static void pack_a(const gemm_job *j, float *dst, int64_t panel, int64_t k, int64_t kc) {
-    int rows = a_rows(j, panel);
-    pack_depth(j, dst, rows, 1, panel * j->mr, rows, j->k0 + k, kc);
+    pack_depth(j, dst, a_height(j, panel), 1, panel * j->mr, a_rows(j, panel), j->k0 + k, kc);
 }
 
 static void pack_b(const gemm_job *j, float *dst, int64_t panel, int64_t k, int64_t kc) {
@@ -90,15 +107,15 @@ static void pack_panels(const gemm_job *j, int is_a, float *dst, int64_t stride,
         for (int64_t p = p0; p < p1; p++) {
             float *panel = dst + (p - p0) * stride;
             if (is_a)
-                pack_a(j, panel + at * a_rows(j, p), p, k + at, min64(step, kc - at));
+                pack_a(j, panel + slots(j, at, a_height(j, p)), p, k + at, min64(step, kc - at));
             else
-                pack_b(j, panel + at * b_width(j, p), p, k + at, min64(step, kc - at));
+                pack_b(j, panel + slots(j, at, b_width(j, p)), p, k + at, min64(step, kc - at));
         }
 }
 
 // The shared operand lies panel after panel, each over the whole depth of the pass.
 static int64_t shared_stride(const gemm_job *j) {
-    return j->share_a ? j->mr * j->k + GEMM_PANEL_SLACK : j->kernels->nr * j->k;
+    return j->share_a ? slots(j, j->k, j->mr) + GEMM_PANEL_SLACK : slots(j, j->k, j->kernels->nr);
 }
 static float *shared_panel(const gemm_job *j, int64_t panel) { return j->shared + panel * shared_stride(j); }
 
@@ -133,6 +150,7 @@ static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64
                      int64_t ldb) {
     const lathe_gemm_args *g = j->g;
     const int first = j->k0 + k == 0;
+    const int64_t depth = kc / j->kernels->per_slot;
     const int64_t row = pa * j->mr, col = j->n0 + pb * j->kernels->nr;
     const int ahead = ldb ? GEMM_AHEAD_ROWS : GEMM_AHEAD_PACKED;
     gemm_tile t = {.rows = a_rows(j, pa), .cols = b_cols(j, pb)};
@@ -142,7 +160,7 @@ static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64
         float sums[GEMM_MAX_MR * GEMM_MAX_NR];
         t.c = sums;
         t.ldc = GEMM_MAX_NR;
-        j->kernels->tile(&t, kc, a, b, ldb, ahead);
+        j->kernels->tile(&t, depth, a, b, ldb, ahead);
         store_transposed(g, sums, row, col, t.rows, t.cols, first);
         return;
     }
@@ -150,7 +168,17 @@ static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64
     t.ldc = g->ldc;
     t.bias = first && g->bias ? g->bias + col : NULL;
     t.add = !first || g->accumulate;
-    j->kernels->tile(&t, kc, a, b, ldb, ahead);
+    j->kernels->tile(&t, depth, a, b, ldb, ahead);
+}
+
+// begin and end enclose the tiles of a task.
+static void begin(const gemm_job *j) {
+    if (j->kernels->begin)
+        j->kernels->begin();
+}
+static void end(const gemm_job *j) {
+    if (j->kernels->end)
+        j->kernels->end();
 }
 
 // many_rows computes a block of C: B is packed already, A is packed for each depth and stays in the second-level cache. A panel of B
@@ -158,24 +186,26 @@ static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64
 static void many_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     float *a = j->private_ + (int64_t)worker * GEMM_PRIVATE;
-    const int64_t ga = index / j->b_groups, gb = index % j->b_groups, stride = j->mr * j->kc + GEMM_PANEL_SLACK;
+    const int64_t ga = index / j->b_groups, gb = index % j->b_groups, stride = slots(j, j->kc, j->mr) + GEMM_PANEL_SLACK;
     const int64_t a0 = first_of(ga, j->a_groups, j->a_panels), a1 = first_of(ga + 1, j->a_groups, j->a_panels);
     const int64_t b0 = first_of(gb, j->b_groups, j->b_panels), b1 = first_of(gb + 1, j->b_groups, j->b_panels);
-    const int64_t strip = j->kernels->nr * j->kc <= GEMM_L1_FLOATS ? 1 : GEMM_NB / j->kernels->nr;
+    const int64_t strip = slots(j, j->kc, j->kernels->nr) <= GEMM_L1_FLOATS ? 1 : GEMM_NB / j->kernels->nr;
+    begin(j);
     for (int64_t k = 0; k < j->k; k += j->kc) {
         const int64_t kc = min64(j->kc, j->k - k);
         pack_panels(j, 1, a, stride, a0, a1, k, kc);
         for (int64_t s = b0; s < b1; s += strip)
             for (int64_t pa = a0; pa < a1; pa++)
                 for (int64_t pb = s; pb < min64(s + strip, b1); pb++)
-                    multiply(j, pa, pb, k, kc, a + (pa - a0) * stride, shared_panel(j, pb) + k * b_width(j, pb), 0);
+                    multiply(j, pa, pb, k, kc, a + (pa - a0) * stride, shared_panel(j, pb) + slots(j, k, b_width(j, pb)), 0);
     }
+    end(j);
 }
 
 // reads_in_place says whether panels of B up to b1 can be read as they lie: whole, float32, lanes contiguous, and hardly used again.
 static int reads_in_place(const gemm_job *j, int64_t b1, int64_t k, int64_t kc) {
     const lathe_matrix *b = &j->g->b;
-    return b->type == LATHE_F32 && b->cs == 1 && j->a_panels <= 2 && j->k0 + k + kc <= j->g->k && b_cols(j, b1 - 1) == b_width(j, b1 - 1);
+    return b->type == LATHE_F32 && !j->g->narrow && b->cs == 1 && j->a_panels <= 2 && j->k0 + k + kc <= j->g->k && b_cols(j, b1 - 1) == b_width(j, b1 - 1);
 }
 
 static const float *in_place(const gemm_job *j, int64_t pb, int64_t k) {
@@ -186,19 +216,21 @@ static const float *in_place(const gemm_job *j, int64_t pb, int64_t k) {
 static void few_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     float *packed = j->private_ + (int64_t)worker * GEMM_PRIVATE;
-    const int64_t stride = j->kernels->nr * j->kc, some = min64(GEMM_PRIVATE / stride, GEMM_PACK_GROUP);
-    const int64_t end = first_of(index + 1, j->b_groups, j->b_panels);
-    for (int64_t b0 = first_of(index, j->b_groups, j->b_panels); b0 < end; b0 += some)
+    const int64_t stride = slots(j, j->kc, j->kernels->nr), some = min64(GEMM_PRIVATE / stride, GEMM_PACK_GROUP);
+    const int64_t last = first_of(index + 1, j->b_groups, j->b_panels);
+    begin(j);
+    for (int64_t b0 = first_of(index, j->b_groups, j->b_panels); b0 < last; b0 += some)
         for (int64_t k = 0; k < j->k; k += j->kc) {
-            const int64_t kc = min64(j->kc, j->k - k), b1 = min64(b0 + some, end);
+            const int64_t kc = min64(j->kc, j->k - k), b1 = min64(b0 + some, last);
             const int lies = reads_in_place(j, b1, k, kc);
             if (!lies)
                 pack_panels(j, 0, packed, stride, b0, b1, k, kc);
             for (int64_t pb = b0; pb < b1; pb++)
                 for (int64_t pa = 0; pa < j->a_panels; pa++)
-                    multiply(j, pa, pb, k, kc, shared_panel(j, pa) + k * a_rows(j, pa),
+                    multiply(j, pa, pb, k, kc, shared_panel(j, pa) + slots(j, k, a_height(j, pa)),
                              lies ? in_place(j, pb, k) : packed + (pb - b0) * stride, lies ? j->g->b.rs : 0);
         }
+    end(j);
 }
 
 static void run_few_rows(gemm_job *j) {
@@ -220,7 +252,7 @@ static void share_out(gemm_job *j) {
 }
 
 static void run_many_rows(gemm_job *j) {
-    const int64_t nr = j->kernels->nr, all = div_up(j->g->n, nr), fit = GEMM_SHARED / (j->k * nr);
+    const int64_t nr = j->kernels->nr, all = div_up(j->g->n, nr), fit = GEMM_SHARED / slots(j, j->k, nr);
     const int64_t passes = div_up(all, fit < 1 ? 1 : fit), step = div_up(all, passes) * nr;
     for (j->n0 = 0; j->n0 < j->g->n; j->n0 += step) {
         j->n = min64(step, j->g->n - j->n0);
@@ -299,8 +331,8 @@ static lathe_gemm_args transpose_product(const lathe_gemm_args *g) {
 }
 
 void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
-    const gemm_kernels *kernels = gemm_kernels_in_use();
-    const int64_t depth = g->k + g->r;
+    const gemm_kernels *kernels = gemm_kernels_in_use(g->narrow);
+    const int64_t depth = round_up(g->k, kernels->unit) + round_up(g->r, kernels->unit);
     lathe_gemm_args transposed;
     if (g->m <= 0 || g->n <= 0)
         return;
@@ -308,24 +340,25 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
         no_depth(g);
         return;
     }
-    if (g->n <= GEMM_NARROW && g->n < g->m) {
+    const int few = g->narrow && fits_gemv(g); // which a transposed product is not: it has many rows
+    if (!few && g->n <= GEMM_NARROW && g->n < g->m) {
         transposed = transpose_product(g);
         g = &transposed;
     }
-    if (fits_gemv(g)) {
-        run_gemv(g, kernels, scratch);
+    if (few || (!g->narrow && fits_gemv(g))) {
+        run_gemv(g, gemm_kernels_in_use(0), scratch);
         return;
     }
     gemm_job j = {.g = g, .kernels = kernels, .shared = scratch, .n = g->n};
     j.workers = (int)((bytes / sizeof(float) - GEMM_SHARED) / GEMM_PRIVATE);
     j.private_ = j.shared + GEMM_SHARED;
     j.a_panels = div_up(g->m, kernels->mr);
-    j.mr = (int)div_up(g->m, j.a_panels); // equal heights: 16 rows are 8+8, not 14+2
+    j.mr = (int)round_up(div_up(g->m, j.a_panels), kernels->height); // equal heights: 16 rows are 8+8, not 14+2
     j.a_panels = div_up(g->m, j.mr);
     j.b_panels = div_up(g->n, kernels->nr);
     for (j.k0 = 0; j.k0 < depth; j.k0 += j.k) {
         j.k = min64(GEMM_KS, depth - j.k0);
-        j.kc = div_up(div_up(j.k, div_up(j.k, GEMM_KC)), 16) * 16;
+        j.kc = round_up(div_up(j.k, div_up(j.k, GEMM_KC * kernels->per_slot)), 32);
         if (g->m <= GEMM_MC)
             run_few_rows(&j);
         else

@@ -26,12 +26,15 @@ typedef struct {
     lathe_quant4 quant; // for LATHE_QUANT4
 } lathe_matrix;
 
-// lathe_gemm_args is C = alpha·A·B + ext·U·V [+ bias] [+ C].
+// lathe_gemm_args is C = alpha·A·B + ext·U·V [+ bias] [+ C]. A narrow product rounds alpha·A, B, ext·U and V to bfloat16 (nearest even),
+// multiplies exactly and sums in float32; one of at most 16 rows by contiguous rows of weights, which waits for memory rather than
+// arithmetic, rounds nothing.
 typedef struct {
     int64_t m, n, k;
     lathe_matrix a; // [m,k]
     lathe_matrix b; // [k,n]
     float alpha;
+    int narrow;
     int64_t r;      // width of the K-extension (LoRA), or 0
     lathe_matrix u; // [m,r]
     lathe_matrix v; // [r,n]

@@ -36,6 +36,16 @@ INLINE vec v_load_bf16(const uint16_t *p) {
 }
 INLINE vec v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 
+// v_round_bf16 rounds to the nearest bfloat16 number, ties to even; a NaN stays one.
+INLINE vec v_round_bf16(vec v) {
+    const __m256i bits = _mm256_castps_si256(v), high = _mm256_set1_epi32((int)0xffff0000);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i near = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i nan = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const vec rounded = _mm256_blendv_ps(_mm256_castsi256_ps(near), _mm256_castsi256_ps(nan), _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    return _mm256_and_ps(rounded, _mm256_castsi256_ps(high));
+}
+
 // quant4_lookup picks by bits 0-2 from both halves of the code book and by bit 3 between the two.
 typedef struct {
     vec low, high;
@@ -82,7 +92,6 @@ INLINE void v_transpose(vec r[VLEN]) {
 #define TILES(X, V) X(1, V), X(2, V), X(3, V), X(4, V), X(5, V), X(6, V)
 #define DEFINE_TILES(X, V) X(1, V) X(2, V) X(3, V) X(4, V) X(5, V) X(6, V)
 
-#include "gemm_gemv.h"
-#include "gemm_kernel.h"
+#include "gemm_float.h"
 
 #endif

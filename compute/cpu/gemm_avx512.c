@@ -1,78 +1,15 @@
-// AVX-512: 14×32 tiles, 28 of 32 registers hold sums.
+// AVX-512: 14×32 tiles.
 #if defined(__x86_64__)
-
-#include <immintrin.h>
 
 #include "gemm_tier.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #define KERNELS lathe_gemm_avx512
-typedef __m512 vec;
-enum { MR = 14, VLEN = 16 };
+enum { MR = 14 };
 
-INLINE vec v_zero(void) { return _mm512_setzero_ps(); }
-INLINE vec v_set1(float x) { return _mm512_set1_ps(x); }
-INLINE vec v_load(const float *p) { return _mm512_loadu_ps(p); }
-INLINE void v_store(float *p, vec v) { _mm512_storeu_ps(p, v); }
-INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
-INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
-INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
-INLINE float v_sum(vec v) { return _mm512_reduce_add_ps(v); }
+#include "gemm_vec512.h"
 
-INLINE __mmask16 first(int64_t n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
-INLINE vec v_load_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
-INLINE void v_store_n(float *p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, first(n), v); }
-
-INLINE vec v_load_bf16(const uint16_t *p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
-}
-INLINE vec v_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
-
-// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones. The permutation uses only the
-// low four bits of an index.
-typedef vec codebook;
-INLINE codebook v_codebook(const float code[16]) { return _mm512_loadu_ps(code); }
-INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
-    __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    *odd = _mm512_permutexvar_ps(pairs, code);
-    *even = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), code);
-}
-
-// v_interleave returns a0 b0 a1 b1 … in two vectors, v_deinterleave undoes it.
-INLINE void v_interleave(vec a, vec b, vec *lo, vec *hi) {
-    const __m512i l = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    *lo = _mm512_permutex2var_ps(a, l, b);
-    *hi = _mm512_permutex2var_ps(a, _mm512_add_epi32(l, _mm512_set1_epi32(8)), b);
-}
-
-// v_transpose transposes 16×16: 2×2 within 4×4 within 128-bit lanes, then the lanes.
-INLINE void v_transpose(vec r[VLEN]) {
-    vec t[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i += 4) {
-        vec a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
-        vec c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
-        t[i] = _mm512_shuffle_ps(a, c, 0x44);
-        t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
-        t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
-        t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < 4; i++) {
-        vec a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
-        vec c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88), d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
-        r[i] = _mm512_shuffle_f32x4(a, c, 0x88);
-        r[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
-        r[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
-        r[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
-    }
-}
-
-#define TILES(X, V) X(1, V), X(2, V), X(3, V), X(4, V), X(5, V), X(6, V), X(7, V), X(8, V), X(9, V), X(10, V), X(11, V), X(12, V), X(13, V), X(14, V)
-#define DEFINE_TILES(X, V) X(1, V) X(2, V) X(3, V) X(4, V) X(5, V) X(6, V) X(7, V) X(8, V) X(9, V) X(10, V) X(11, V) X(12, V) X(13, V) X(14, V)
-
-#include "gemm_gemv.h"
-#include "gemm_kernel.h"
+#include "gemm_float.h"
 
 #endif

@@ -59,6 +59,18 @@ INLINE vec v_load_f16(const uint16_t *p) {
     return EACH(HALF);
 }
 
+// v_round_bf16 rounds to the nearest bfloat16 number, ties to even; a NaN stays one.
+INLINE float round_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = x != x ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+    return from_bits(bits & 0xffff0000);
+}
+INLINE vec v_round_bf16(vec v) {
+#define ROUND(i) round_bf16(v[i])
+    return EACH(ROUND);
+}
+
 // v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
 typedef const float *codebook;
 INLINE codebook v_codebook(const float code[16]) { return code; }
@@ -86,5 +98,4 @@ INLINE void v_transpose(vec r[VLEN]) {
 #define TILES(X, V) X(1, V), X(2, V), X(3, V), X(4, V)
 #define DEFINE_TILES(X, V) X(1, V) X(2, V) X(3, V) X(4, V)
 
-#include "gemm_gemv.h"
-#include "gemm_kernel.h"
+#include "gemm_float.h"

@@ -5,11 +5,18 @@
 
 #include "gemm.h"
 
+// LATHE_HAS_BF16 says whether the compiler knows AVX512_BF16 and AMX.
+#if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define LATHE_HAS_BF16 1
+#else
+#define LATHE_HAS_BF16 0
+#endif
+
 // GEMM_KC bounds the depth of one micro-kernel call. Each element of C is a sum over blocks of k, one rounding to memory a
 // block, so this constant decides bits: it is the same in all tiers and for any number of threads.
 enum {
-    GEMM_KC = 384,
-    GEMM_MAX_MR = 14,
+    GEMM_KC = 384, // in slots
+    GEMM_MAX_MR = 32,
     GEMM_MAX_NR = 32,
     GEMM_PANEL_SLACK = 16, // floats that packing may write beyond a panel
     GEMV_MAX_M = 8,
@@ -26,13 +33,21 @@ typedef struct {
 
 typedef struct {
     int mr, nr, vlen; // the largest tile; floats in a vector
-    // tile computes Σ_k a[k·rows+i]·b[k·ldb+j] for j < width, which is vlen where cols ≤ vlen, else nr; it fetches b `ahead`
-    // rows before their use.
+    int height;       // packed rows of A come in multiples of it
+    int per_slot;     // elements of depth in a slot of 32 bits of a packed panel: a float, or two bfloat16 numbers
+    int unit;         // depth is packed in multiples of it
+    // begin and end enclose the tiles of a task on its thread; or NULL.
+    void (*begin)(void), (*end)(void);
+    // tile computes Σ_k a[k·rows+i]·b[k·ldb+j] for j < width, which is vlen where cols ≤ vlen, else nr, over kc slots; it fetches b
+    // `ahead` rows before their use.
     void (*tile)(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead);
-    // pack writes dst[k·stride+l] = scale·m[lane0+l, k0+k] for l < lanes, k < kc, where m's lane stride is ls and its depth
-    // stride is ds. Up to the next whole vector of lanes the content is undefined.
-    void (*pack)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
-                 int64_t kc, float scale);
+    // pack_a and pack_b write slot k/per_slot of lane l = scale·m[lane0+l, k0+k] for l < lanes, k < kc, where m's lane stride is ls
+    // and its depth stride is ds; slots are `stride` apart, and end with zeros for a whole unit. Up to the next whole vector of
+    // lanes the content is undefined.
+    void (*pack_a)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
+                   int64_t kc, float scale);
+    void (*pack_b)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
+                   int64_t kc, float scale);
     // gemv computes rows [n0,n1) of C[m, n] = x·Bᵀ for few m, reading each row of B once. x and u are [m,k] and [m,r] as
     // gemv_x laid them out.
     void (*gemv)(const lathe_gemm_args *g, const float *x, const float *u, int64_t n0, int64_t n1);
@@ -42,10 +57,12 @@ typedef struct {
     void (*convert)(float *dst, const lathe_matrix *m, int64_t e, int64_t n);
 } gemm_kernels;
 
-extern const gemm_kernels lathe_gemm_plain, lathe_gemm_avx2, lathe_gemm_avx512;
+// Tiers with floats in their panels, exact and rounded to bfloat16; and those with pairs, which have no gemv and no convert.
+extern const gemm_kernels lathe_gemm_plain[2], lathe_gemm_avx2[2], lathe_gemm_avx512[2];
+extern const gemm_kernels lathe_gemm_avx512bf16, lathe_gemm_amx;
 
-// gemm_kernels_in_use is the table of the tier in use.
-const gemm_kernels *gemm_kernels_in_use(void);
+// gemm_kernels_in_use is the table of the tier in use, for products of float32 or of `narrow` operands.
+const gemm_kernels *gemm_kernels_in_use(int narrow);
 
 // gemv_stride is the row stride of vectors of k elements, whole vectors of any tier.
 static inline int64_t gemv_stride(int64_t k) { return (k + 63) / 64 * 64; }

@@ -58,7 +58,7 @@ static void quantize4_task(void *arg, int index, int worker) {
     float x[QUANT4_PIECE];
     int64_t e = (int64_t)index * QUANT4_PIECE, n = a->n - e < QUANT4_PIECE ? a->n - e : QUANT4_PIECE;
     (void)worker;
-    gemm_kernels_in_use()->convert(x, &a->src, e, n);
+    gemm_kernels_in_use(0)->convert(x, &a->src, e, n);
     for (int64_t b = 0; b < n; b += a->block) quant4_block(a, x + b, e + b, n - b < a->block ? n - b : a->block);
 }
 

@@ -9,7 +9,7 @@
 
 static const lathe_kernels *kernels(void) {
 #if defined(__x86_64__)
-    if (lathe_tier() == LATHE_AVX512) return &lathe_kernels_avx512;
+    if (lathe_tier() >= LATHE_AVX512) return &lathe_kernels_avx512;
     if (lathe_tier() == LATHE_AVX2) return &lathe_kernels_avx2;
 #endif
     return &lathe_kernels_plain;

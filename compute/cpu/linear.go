@@ -61,10 +61,11 @@ func productBytes(threads C.int) int64 { return int64(C.lathe_gemm_scratch(threa
 
 // multiply runs a product, unless something before it did not fit.
 func (c *checked) multiply(g *C.lathe_gemm_args, dtype compute.DType) {
-	c.Want(dtype == compute.F32, "products in %s were asked for, this device multiplies in float32", dtype)
+	c.Want(dtype == compute.F32 || dtype == compute.BF16, "products in %s were asked for, this device multiplies in float32 and bfloat16", dtype)
 	if !c.OK || g.m == 0 || g.n == 0 {
 		return
 	}
+	g.narrow = flag(dtype == compute.BF16)
 	if space := c.d.workspace(c.Operation(), slotTask, productBytes(c.d.threads)); space != nil {
 		C.lathe_gemm(g, space.p, C.size_t(space.bytes))
 	}

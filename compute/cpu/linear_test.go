@@ -12,8 +12,29 @@ import (
 )
 
 // A product's error is bounded by the rounding of its sums. Relative to Σ|a||b| it grows like √k·2⁻²⁴ ≈ 1.7e-6 for the
-// deepest product here (k = 770); a term left out or counted twice weighs about 1/k ≥ 1e-3.
+// deepest product here (k = 770); a term left out or counted twice weighs about 1/k ≥ 1e-3. In bfloat16 the reference rounds the
+// operands as well; their products are exact in float32, and the bound is the same: an operand that is not rounded, or cut off, is
+// 2⁻⁹ or more away.
 const productTolerance = 2e-6
+
+// narrow is an operand of a product in that type: rounded to bfloat16, nearest even, or as it is.
+func narrow(t compute.DType, f func(i, j int) float64) func(i, j int) float64 {
+	if t == compute.F32 {
+		return f
+	}
+	return func(i, j int) float64 {
+		bits := math.Float32bits(float32(f(i, j)))
+		return float64(math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff))
+	}
+}
+
+// fewRows is the most rows of a forward product in which nothing is rounded, whatever the type.
+const fewRows = 16
+
+// operands draws the type of a product's operands.
+func operands(r *rand.Rand) compute.DType {
+	return []compute.DType{compute.F32, compute.BF16}[r.IntN(2)]
+}
 
 func open(t testing.TB, tier string, threads int) *Device {
 	t.Helper()
@@ -89,20 +110,22 @@ func newWeight(t testing.TB, d *Device, kind string, out, in int, values []float
 	return m
 }
 
-// reference is a product in float64: y[m,n] = Σ_k a·b + Σ_r u·v + start, with a(i,k), b(k,j), u(i,r), v(r,j), and the sum of
+// reference is a product in float64: y[m,n] = Σ_k a·b + Σ_r u·v + Σ start, with a(i,k), b(k,j), u(i,r), v(r,j), and the sum of
 // the absolute terms of each element.
 type reference struct {
 	m, n, k, r int
 	a, b, u, v func(i, j int) float64
-	start      func(i, j int) float64
+	start      []func(i, j int) float64
 }
 
 func (p reference) compare(t *testing.T, got []float32) {
 	t.Helper()
 	for i := range p.m {
 		for j := range p.n {
-			want := p.start(i, j)
-			scale := math.Abs(want)
+			var want, scale float64
+			for _, f := range p.start {
+				want, scale = want+f(i, j), scale+math.Abs(f(i, j))
+			}
 			for k := range p.k {
 				x := p.a(i, k) * p.b(k, j)
 				want, scale = want+x, scale+math.Abs(x)
@@ -154,24 +177,26 @@ func TestLinear(t *testing.T) {
 			x, u, v := uniform(r, n*in), uniform(r, n*rank), uniform(r, out*rank)
 			bias, y := uniform(r, out), uniform(r, n*out)
 			w := newWeight(t, d, kind, out, in, uniform(r, out*in))
-			a := compute.Linear{X: upload(t, d, x), Y: upload(t, d, y), N: n, W: w.Weight, Accumulate: accumulate}
-			want := reference{m: n, n: out, k: in, a: rows(x, in), b: columns(w.values, in), start: func(i, j int) (s float64) {
-				if biased {
-					s += float64(bias[j])
-				}
-				if accumulate {
-					s += float64(y[i*out+j])
-				}
-				return s
-			}}
+			a := compute.Linear{X: upload(t, d, x), Y: upload(t, d, y), N: n, W: w.Weight, Accumulate: accumulate, Compute: operands(r)}
+			as := a.Compute
+			if n <= fewRows {
+				as = compute.F32
+			}
+			want := reference{m: n, n: out, k: in, a: narrow(as, rows(x, in)), b: narrow(as, columns(w.values, in))}
+			if biased {
+				want.start = append(want.start, func(_, j int) float64 { return float64(bias[j]) })
+			}
+			if accumulate {
+				want.start = append(want.start, rows(y, out))
+			}
 			if biased {
 				a.Bias = upload(t, d, bias)
 			}
 			if extended {
 				a.LowRank = &compute.LowRank{R: rank, U: upload(t, d, u), V: upload(t, d, v), Scale: 1.5}
-				want.r, want.u, want.v = rank, scaled(rows(u, rank), 1.5), columns(v, rank)
+				want.r, want.u, want.v = rank, narrow(as, scaled(rows(u, rank), 1.5)), narrow(as, columns(v, rank))
 			}
-			name := fmt.Sprintf("[%d,%d]x[%d,%d] %s rank %d (%v) bias %v accumulate %v", n, in, in, out, kind, rank, extended, biased, accumulate)
+			name := fmt.Sprintf("[%d,%d]x[%d,%d] %s rank %d (%v) bias %v accumulate %v in %s", n, in, in, out, kind, rank, extended, biased, accumulate, a.Compute)
 			t.Run(name, func(t *testing.T) {
 				d.Linear(a)
 				if err := d.Sync(); err != nil {
@@ -192,18 +217,20 @@ func TestLinearBackwardInput(t *testing.T) {
 			extended, accumulate := r.IntN(2) == 0, r.IntN(2) == 0
 			dy, u, v, dx := uniform(r, n*out), uniform(r, n*rank), uniform(r, rank*in), uniform(r, n*in)
 			w := newWeight(t, d, kind, out, in, uniform(r, out*in))
-			a := compute.LinearBackwardInput{DX: upload(t, d, dx), DY: upload(t, d, dy), N: n, W: w.Weight, Accumulate: accumulate}
-			want := reference{m: n, n: in, k: out, a: rows(dy, out), b: rows(w.values, in), start: func(i, j int) float64 {
-				if accumulate {
-					return float64(dx[i*in+j])
-				}
-				return 0
-			}}
+			a := compute.LinearBackwardInput{DX: upload(t, d, dx), DY: upload(t, d, dy), N: n, W: w.Weight, Accumulate: accumulate, Compute: operands(r)}
+			as := a.Compute
+			if n <= fewRows && in == 1 { // a dot product for each row
+				as = compute.F32
+			}
+			want := reference{m: n, n: in, k: out, a: narrow(as, rows(dy, out)), b: narrow(as, rows(w.values, in))}
+			if accumulate {
+				want.start = append(want.start, rows(dx, in))
+			}
 			if extended {
 				a.LowRank = &compute.LowRank{R: rank, U: upload(t, d, u), V: upload(t, d, v), Scale: 0.25}
-				want.r, want.u, want.v = rank, scaled(rows(u, rank), 0.25), rows(v, in)
+				want.r, want.u, want.v = rank, narrow(as, scaled(rows(u, rank), 0.25)), narrow(as, rows(v, in))
 			}
-			name := fmt.Sprintf("[%d,%d]x[%d,%d] %s rank %d (%v) accumulate %v", n, out, out, in, kind, rank, extended, accumulate)
+			name := fmt.Sprintf("[%d,%d]x[%d,%d] %s rank %d (%v) accumulate %v in %s", n, out, out, in, kind, rank, extended, accumulate, a.Compute)
 			t.Run(name, func(t *testing.T) {
 				d.LinearBackwardInput(a)
 				if err := d.Sync(); err != nil {
@@ -223,16 +250,21 @@ func TestLinearBackwardWeight(t *testing.T) {
 			dy, x, dw, bias := uniform(r, n*out), uniform(r, n*in), uniform(r, out*in), uniform(r, out)
 			a := compute.LinearBackwardWeight{
 				DW: upload(t, d, dw), DBias: upload(t, d, bias), DY: upload(t, d, dy), X: upload(t, d, x), N: n, Out: out, In: in, Scale: 0.5,
+				Compute: operands(r),
 			}
-			t.Run(fmt.Sprintf("[%d,%d]x[%d,%d]", out, n, n, in), func(t *testing.T) {
+			as := a.Compute
+			if out <= fewRows && in == 1 { // a dot product for each row
+				as = compute.F32
+			}
+			t.Run(fmt.Sprintf("[%d,%d]x[%d,%d] in %s", out, n, n, in, a.Compute), func(t *testing.T) {
 				d.LinearBackwardWeight(a)
 				if err := d.Sync(); err != nil {
 					t.Fatal(err)
 				}
-				reference{m: out, n: in, k: n, a: scaled(columns(dy, out), 0.5), b: rows(x, in), start: rows(dw, in)}.
+				reference{m: out, n: in, k: n, a: narrow(as, scaled(columns(dy, out), 0.5)), b: narrow(as, rows(x, in)), start: []func(int, int) float64{rows(dw, in)}}.
 					compare(t, compute.Download[float32](d, a.DW))
 				ones := func(int, int) float64 { return 1 }
-				reference{m: 1, n: out, k: n, a: ones, b: rows(dy, out), start: rows(bias, out)}.
+				reference{m: 1, n: out, k: n, a: ones, b: rows(dy, out), start: []func(int, int) float64{rows(bias, out)}}.
 					compare(t, compute.Download[float32](d, a.DBias))
 			})
 			freeAll(d)
@@ -244,14 +276,16 @@ func TestLinearBackwardWeight(t *testing.T) {
 func TestLinearBackwardWeightOfManyTokens(t *testing.T) {
 	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
 		const n, out, in = 9001, 150, 650
+		as := operands(r)
 		dy, x := uniform(r, n*out), uniform(r, n*in)
 		dw, err := d.Alloc(compute.F32, out*in)
 		if err != nil {
 			t.Fatal(err)
 		}
 		d.LinearBackwardWeight(compute.LinearBackwardWeight{
-			DW: dw, DY: upload(t, d, dy), X: upload(t, d, x), N: n, Out: out, In: in, Scale: 1,
+			DW: dw, DY: upload(t, d, dy), X: upload(t, d, x), N: n, Out: out, In: in, Scale: 1, Compute: as,
 		})
+		a, b := narrow(as, rows(dy, out)), narrow(as, rows(x, in))
 		got := compute.Download[float32](d, dw)
 		if err := d.Sync(); err != nil {
 			t.Fatal(err)
@@ -260,7 +294,7 @@ func TestLinearBackwardWeightOfManyTokens(t *testing.T) {
 			i, j := r.IntN(out), r.IntN(in)
 			var want, scale float64
 			for k := range n {
-				term := float64(dy[k*out+i]) * float64(x[k*in+j])
+				term := a(k, i) * b(k, j)
 				want, scale = want+term, scale+math.Abs(term)
 			}
 			if diff := math.Abs(float64(got[i*in+j]) - want); !(diff <= productTolerance*scale) {
@@ -286,7 +320,8 @@ func TestBitsDoNotDependOnThreads(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%d rows", tier, kind, n), func(t *testing.T) {
 					var first []float32
 					for _, threads := range []int{1, 2, 3, 7} {
-						got := trainOnce(t, open(t, tier, threads), kind, n)
+						d := open(t, tier, threads)
+						got := append(trainOnce(t, d, kind, n, compute.F32), trainOnce(t, d, kind, n, compute.BF16)...)
 						if first == nil {
 							first = got
 						}
@@ -303,7 +338,7 @@ func TestBitsDoNotDependOnThreads(t *testing.T) {
 }
 
 // trainOnce returns the results of a forward and both backward products of one small layer.
-func trainOnce(t *testing.T, d *Device, kind string, n int) []float32 {
+func trainOnce(t *testing.T, d *Device, kind string, n int, as compute.DType) []float32 {
 	t.Helper()
 	const out, in, rank = 449, 385, 8
 	r := rand.New(rand.NewPCG(3, uint64(n)))
@@ -312,11 +347,11 @@ func trainOnce(t *testing.T, d *Device, kind string, n int) []float32 {
 	y, dx := upload(t, d, make([]float32, n*out)), upload(t, d, make([]float32, n*in))
 	dw, bias := upload(t, d, make([]float32, out*in)), upload(t, d, make([]float32, out))
 	w := newWeight(t, d, kind, out, in, uniform(r, out*in))
-	d.Linear(compute.Linear{Y: y, X: x, N: n, W: w.Weight, LowRank: &compute.LowRank{R: rank, U: u, V: v, Scale: 2}})
+	d.Linear(compute.Linear{Y: y, X: x, N: n, W: w.Weight, LowRank: &compute.LowRank{R: rank, U: u, V: v, Scale: 2}, Compute: as})
 	d.LinearBackwardInput(compute.LinearBackwardInput{
-		DX: dx, DY: dy, N: n, W: w.Weight, LowRank: &compute.LowRank{R: rank, U: u, V: a, Scale: 2},
+		DX: dx, DY: dy, N: n, W: w.Weight, LowRank: &compute.LowRank{R: rank, U: u, V: a, Scale: 2}, Compute: as,
 	})
-	d.LinearBackwardWeight(compute.LinearBackwardWeight{DW: dw, DBias: bias, DY: dy, X: x, N: n, Out: out, In: in, Scale: 1})
+	d.LinearBackwardWeight(compute.LinearBackwardWeight{DW: dw, DBias: bias, DY: dy, X: x, N: n, Out: out, In: in, Scale: 1, Compute: as})
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -330,12 +365,14 @@ func trainOnce(t *testing.T, d *Device, kind string, n int) []float32 {
 // Tiers round differently (fused or not, other partial sums), by no more than two tolerances of the reference.
 func TestTiersAgree(t *testing.T) {
 	for _, n := range []int{3, 200} {
-		base := trainOnce(t, open(t, "plain", 0), "nf4", n)
-		for _, tier := range Tiers()[1:] {
-			for i, x := range trainOnce(t, open(t, tier, 0), "nf4", n) {
-				// Sums of at most 457 products of numbers below 1 in magnitude, scaled by at most 2: terms sum to at most 200.
-				if diff := math.Abs(float64(x - base[i])); diff > 2*productTolerance*200 {
-					t.Fatalf("%s, %d rows: element %d is %g, plain has %g", tier, n, i, x, base[i])
+		for _, as := range []compute.DType{compute.F32, compute.BF16} {
+			base := trainOnce(t, open(t, "plain", 0), "nf4", n, as)
+			for _, tier := range Tiers()[1:] {
+				for i, x := range trainOnce(t, open(t, tier, 0), "nf4", n, as) {
+					// Sums of at most 457 products of numbers below 1 in magnitude, scaled by at most 2: terms sum to at most 200.
+					if diff := math.Abs(float64(x - base[i])); diff > 2*productTolerance*200 {
+						t.Fatalf("%s, %d rows in %s: element %d is %g, plain has %g", tier, n, as, i, x, base[i])
+					}
 				}
 			}
 		}
@@ -356,7 +393,7 @@ func TestLinearRefusesWhatDoesNotFit(t *testing.T) {
 		"bias":            func(a *compute.Linear) { a.Bias = x },
 		"rank":            func(a *compute.Linear) { a.LowRank = &compute.LowRank{R: 2, U: x, V: y} },
 		"negative rank":   func(a *compute.Linear) { a.LowRank = &compute.LowRank{R: -2, U: x, V: y} },
-		"bfloat16":        func(a *compute.Linear) { a.Compute = compute.BF16 },
+		"float16":         func(a *compute.Linear) { a.Compute = compute.F16 },
 		"integer weights": func(a *compute.Linear) { a.W.Data = w.As(compute.I32) },
 	} {
 		a := good
@@ -372,6 +409,40 @@ func TestLinearRefusesWhatDoesNotFit(t *testing.T) {
 	if err := d.Sync(); err != nil {
 		t.Errorf("after the errors were taken: %v", err)
 	}
+}
+
+// What is no number stays none, infinities stay infinite, ties go to even numbers and denormals of bfloat16 are at most lost: what
+// rounding by hand gets wrong. Seventeen rows are not few.
+func TestRoundingToBFloat16(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, _ *rand.Rand) {
+		const n = 2 * fewRows
+		bits := [n]uint32{
+			0x7fffffff, 0xffffffff, 0x7f800001, 0x7f800000, 0xff800000, 0x7f7fffff, 0xff7f7fff, 0x3f808000, 0x3f818000, 0x3f808001,
+			0xbf807fff, 0x00000000, 0x80000000, 0x00400000, 0x3f800000, 0x7f7f8000, 0xff7f8000, 0x00808000,
+		}
+		x, want := make([]float32, n), make([]float64, n)
+		for i, b := range bits {
+			x[i] = math.Float32frombits(b)
+			want[i] = narrow(compute.BF16, rows(x, 1))(i, 0)
+		}
+		y, one := upload(t, d, make([]float32, n*n)), make([]float32, n)
+		for i := range one {
+			one[i] = 1
+		}
+		d.Linear(compute.Linear{
+			Y: y, X: upload(t, d, x), N: n, W: compute.Weight{Out: n, In: 1, Data: upload(t, d, one)}, Compute: compute.BF16,
+		})
+		for i, got := range compute.Download[float32](d, y) {
+			b, w := bits[i/n], want[i/n]
+			nan, denormal := b&0x7fffffff > 0x7f800000, b>>23&255 == 0
+			if nan != math.IsNaN(float64(got)) || !nan && float64(got) != w && !(denormal && got == 0) {
+				t.Errorf("%#08x in bfloat16 is %g, want %g (NaN: %v)", b, got, w, nan)
+			}
+		}
+		if err := d.Sync(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Nothing to sum over leaves the bias; nothing to compute is no error.

@@ -60,7 +60,7 @@ double lathe_fma_peak(double seconds) {
     lathe_task task = fma_plain;
     int width = 4;
 #if defined(__x86_64__)
-    if (lathe_tier() == LATHE_AVX512)
+    if (lathe_tier() >= LATHE_AVX512)
         task = fma_avx512, width = 16;
     else if (lathe_tier() == LATHE_AVX2)
         task = fma_avx2, width = 8;

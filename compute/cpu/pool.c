@@ -287,34 +287,3 @@ void lathe_parallel_on(int workers, int tasks, lathe_task fn, void *arg) {
     nested = 0;
     disown();
 }
-
-int lathe_best_tier(void) {
-#if defined(__x86_64__)
-    // These ask the operating system's support (xgetbv) as well as the processor's.
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
-        return LATHE_PLAIN;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return LATHE_AVX512;
-    return LATHE_AVX2;
-#else
-    return LATHE_PLAIN;
-#endif
-}
-
-static atomic_int tier = -1;
-
-int lathe_tier(void) {
-    int t = atomic_load_explicit(&tier, memory_order_relaxed);
-    if (t < 0)
-        atomic_store(&tier, t = lathe_best_tier());
-    return t;
-}
-
-int lathe_set_tier(int t) {
-    if (t < LATHE_PLAIN || t > lathe_best_tier())
-        return -1;
-    atomic_store(&tier, t);
-    return 0;
-}

@@ -27,8 +27,9 @@ void lathe_set_threads(int n);
 // LATHE_MAX_THREADS bounds lathe_threads.
 #define LATHE_MAX_THREADS 256
 
-// Tiers of kernels: AVX2 stands for AVX2+FMA+F16C, AVX512 for F+BW+DQ+VL on top of that.
-enum { LATHE_PLAIN = 0, LATHE_AVX2 = 1, LATHE_AVX512 = 2 };
+// Tiers of kernels: AVX2 stands for AVX2+FMA+F16C, AVX512 for F+BW+DQ+VL on top of that, AVX512BF16 and AMX (tiles of bfloat16) for
+// products in bfloat16 beside AVX512's kernels.
+enum { LATHE_PLAIN = 0, LATHE_AVX2 = 1, LATHE_AVX512 = 2, LATHE_AVX512BF16 = 3, LATHE_AMX = 4 };
 
 // lathe_tier is the tier in use: the best that processor and operating system support, unless forced lower.
 int lathe_tier(void);

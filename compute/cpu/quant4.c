@@ -156,7 +156,7 @@ static void widen_task(void *arg, int index, int worker) {
     (void)worker;
     const widen_job *j = arg;
     const int64_t e = (int64_t)index * PIECE;
-    gemm_kernels_in_use()->convert(j->dst + e, j->src, e, j->n - e < PIECE ? j->n - e : PIECE);
+    gemm_kernels_in_use(0)->convert(j->dst + e, j->src, e, j->n - e < PIECE ? j->n - e : PIECE);
 }
 
 void lathe_widen(float *dst, const lathe_matrix *src, int64_t n) {
