@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -17,6 +18,8 @@ type Peak struct {
 	FMA float64 `json:"fma_gflops"`
 	// SGEMM is the rate of this device's own float32 product of square matrices, in GFLOP/s.
 	SGEMM float64 `json:"sgemm_gflops"`
+	// BF16 is the same with operands of bfloat16, 0 where the device does not multiply those.
+	BF16 float64 `json:"bf16_gflops,omitempty"`
 	// CopyBandwidth is bytes read and written, ReadBandwidth bytes read, in GB/s, over more memory than caches hold.
 	CopyBandwidth float64 `json:"copy_gb_s"`
 	ReadBandwidth float64 `json:"read_gb_s"`
@@ -61,10 +64,10 @@ func (d *Device) MeasurePeak() (Peak, error) {
 	product := compute.Linear{
 		Y: b.Slice(0, n*n), X: a.Slice(0, n*n), N: n, W: compute.Weight{Out: n, In: n, Data: a.Slice(n*n, n*n)},
 	}
-	for start, runs := time.Now(), 0; runs < 3 || time.Since(start) < 400*time.Millisecond; runs++ {
-		begin := time.Now()
-		d.Linear(product)
-		p.SGEMM = max(p.SGEMM, 2*n*n*n/time.Since(begin).Seconds()/1e9)
+	p.SGEMM = d.productRate(product)
+	if slices.Contains(d.Info().MatMul, compute.BF16) {
+		product.Compute = compute.BF16
+		p.BF16 = d.productRate(product)
 	}
 	p.FMA = max(p.FMA, d.fmaRate(100*time.Millisecond)/1e9)
 	to, from := b.(*buffer).address(), a.(*buffer).address()
@@ -74,4 +77,15 @@ func (d *Device) MeasurePeak() (Peak, error) {
 		return p, fmt.Errorf("measure peak: %w", err)
 	}
 	return p, nil
+}
+
+// productRate is the best rate of a product over a few runs, in GFLOP/s.
+func (d *Device) productRate(a compute.Linear) (best float64) {
+	flops := 2 * float64(a.N) * float64(a.W.Out) * float64(a.W.In)
+	for start, runs := time.Now(), 0; runs < 3 || time.Since(start) < 400*time.Millisecond; runs++ {
+		begin := time.Now()
+		d.Linear(a)
+		best = max(best, flops/time.Since(begin).Seconds()/1e9)
+	}
+	return best
 }

@@ -178,3 +178,12 @@ func attentionPairs(s compute.AttentionShape) (pairs float64) {
 	}
 	return pairs
 }
+
+// seenKeys is the share of the rows of K and V that some span has: a cache is longer than what it holds.
+func seenKeys(s compute.AttentionShape) float64 {
+	rows := 0
+	for _, span := range s.Spans {
+		rows += span.KLen
+	}
+	return min(1, float64(rows)/float64(max(s.NK, 1)))
+}

@@ -44,7 +44,8 @@ func (p *Profile) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 // Attention is compute.Operations' Attention: two products of 2·D a pair and head.
 func (p *Profile) Attention(a compute.Attention) {
 	c := call{operationKey: operationKey{name: "Attention", n: a.NQ, out: a.H, in: a.D}}
-	c.flops, c.bytes = 4*attentionPairs(a.AttentionShape)*float64(a.H*a.D), bytesOf(a.Out, a.LSE, a.Q, a.K, a.V)
+	c.flops = 4 * attentionPairs(a.AttentionShape) * float64(a.H*a.D)
+	c.bytes = bytesOf(a.Out, a.LSE, a.Q) + seenKeys(a.AttentionShape)*bytesOf(a.K, a.V)
 	p.time(c, func() { p.Device.Attention(a) })
 }
 

@@ -2,102 +2,195 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"lathe/compute"
 	"lathe/compute/cpu"
+	"lathe/internal/performance"
 )
 
+// report is what a bench found: printed as tables, or as one JSON object.
+type report struct {
+	json       any
+	rows       [][]string
+	operations []performance.Operation
+	peak       performance.Peak
+}
+
 func benchCommand(e *env) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "bench", Short: "Speed on this machine, as a share of its measured peak"})
-	var f benchFlags
-	train := &cobra.Command{
-		Use:   "train",
-		Short: "Training steps of a random llama through the real trainer",
-		Args:  maxArgs(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := e.benchTrain(cmd.Context(), f)
-			if err != nil {
-				return err
-			}
-			if e.json {
-				return writeJSON(e.stdout, r)
-			}
-			table(e.stdout, r.rows())
-			fmt.Fprintln(e.stdout)
-			table(e.stdout, operationRows(r.Operations, r.Peak))
-			return nil
-		},
+	cmd := group(&cobra.Command{
+		Use:   "bench [WHAT]",
+		Short: "Speed on this machine, as a share of its measured peak; without WHAT all of it, short",
+	})
+	unknown := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknown(cmd, args)
+		}
+		return e.benchAll(cmd.Context())
 	}
-	train.Flags().StringVar(&f.preset, "size", "60m", "10m or 60m: the random llama's size")
-	train.Flags().StringVar(&f.method, "method", "lora", "full, lora or qlora")
-	train.Flags().IntVar(&f.batch, "batch", 4, "rows of a step")
-	train.Flags().IntVar(&f.length, "length", 512, "tokens of a row")
-	train.Flags().IntVar(&f.steps, "steps", 4, "steps that are timed, after one that is not")
-	train.Flags().IntVar(&f.r, "r", 16, "LoRA's rank, on all linear layers")
-	train.Flags().BoolVar(&f.shapes, "shapes", false, "break the time down by the shapes of operations too")
-	cmd.AddCommand(train, benchWorkbenchCommand(e))
+	cmd.AddCommand(
+		benchTrainCommand(e), benchGenerateCommand(e), benchScoreCommand(e), benchTokenizeCommand(e), benchLintCommand(e),
+		benchStartCommand(e), benchWorkbenchCommand(e),
+	)
 	return cmd
 }
 
-// benchOperation is a row of the break-down: what one operation took of the time that was measured.
-type benchOperation struct {
-	cpu.OperationProfile
-	GFLOPs float64 `json:"gflops"`
-	GBs    float64 `json:"gb_s"`
-	Share  float64 `json:"share"` // of the time
+// benchLeaf is a command that measures one thing.
+func benchLeaf(e *env, use, short string, measure func(ctx context.Context, args []string) (report, error)) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: maxArgs(0), RunE: func(cmd *cobra.Command, args []string) error {
+		r, err := measure(cmd.Context(), args)
+		if err != nil {
+			return err
+		}
+		return e.printReport(r)
+	}}
 }
 
-// hostTime names what no operation took: Go's own work between them.
-const hostTime = "between operations"
+// benchAll measures everything on the small model.
+func (e *env) benchAll(ctx context.Context) error {
+	train := trainBench{size: "10m", batch: 4, length: 256, steps: 2, r: 16, trains: rowsFull, dtype: performance.Float32}
+	parts := []func(context.Context) (report, error){}
+	for _, method := range benchMethods {
+		f := train
+		f.method = method
+		parts = append(parts, func(ctx context.Context) (report, error) { return e.benchTrain(ctx, f) })
+	}
+	ragged := train
+	ragged.method, ragged.trains = "lora", rowsRagged
+	parts = append(
+		parts,
+		func(ctx context.Context) (report, error) { return e.benchTrain(ctx, ragged) },
+		func(ctx context.Context) (report, error) { return e.benchGenerate(ctx, defaultGenerateBench("10m")) },
+		func(ctx context.Context) (report, error) { return e.benchScore(ctx, scoreBench{size: "10m", rows: 16}) },
+		func(context.Context) (report, error) { return e.benchTokenize(textBench{megabytes: 2}) },
+		func(ctx context.Context) (report, error) { return e.benchLint(ctx, textBench{megabytes: 4}) },
+		func(ctx context.Context) (report, error) {
+			return e.benchStart(ctx, startBench{size: "10m", method: "qlora"})
+		},
+	)
+	for i, part := range parts {
+		r, err := part(ctx)
+		if err != nil {
+			return err
+		}
+		if i > 0 && !e.json {
+			fmt.Fprintln(e.stdout)
+		}
+		if err := e.printReport(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *env) printReport(r report) error {
+	if e.json {
+		return writeJSON(e.stdout, r.json)
+	}
+	table(e.stdout, r.rows)
+	if len(r.operations) > 0 {
+		fmt.Fprintln(e.stdout)
+		table(e.stdout, performance.OperationRows(r.operations, r.peak))
+	}
+	return nil
+}
+
+// bencher is a CPU under measurement.
+type bencher struct {
+	e    *env
+	dev  *cpu.Device
+	peak performance.Peak
+}
+
+// newBencher opens the device and measures the machine's peak for the first time; the caller closes it.
+func (e *env) newBencher() (*bencher, error) {
+	if e.device != "auto" && e.device != "cpu" {
+		return nil, usage("--device %s: bench measures the CPU; leave it out", e.device)
+	}
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return nil, err
+	}
+	b := &bencher{e: e, dev: dev}
+	if err := b.measurePeak(); err != nil {
+		dev.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *bencher) measurePeak() error {
+	peak, err := b.dev.MeasurePeak()
+	b.peak = b.peak.Better(performance.Peak(peak))
+	return err
+}
+
+func (b *bencher) close() { b.dev.Close() }
+
+// multiplies tells whether the device multiplies in a type.
+func (b *bencher) multiplies(t compute.DType) bool { return slices.Contains(b.dev.Info().MatMul, t) }
+
+// head measures the peak again, and opens a result.
+func (b *bencher) head(what string) (performance.Head, error) {
+	memory := peakMemory()
+	if err := b.measurePeak(); err != nil {
+		return performance.Head{}, err
+	}
+	info := b.dev.Info()
+	return performance.Head{
+		What: what, Date: time.Now().Format(time.DateOnly), Device: info.Name, Tier: info.Tier, Threads: info.Threads,
+		Peak: b.peak, PeakMemory: memory,
+	}, nil
+}
+
+func headRow(h performance.Head) []string {
+	return []string{"device", fmt.Sprintf("%s, %s, %d threads", h.Device, h.Tier, h.Threads)}
+}
+
+// peakRows are the machine's own limits.
+func peakRows(p performance.Peak) [][]string {
+	text := fmt.Sprintf("%.1f GFLOP/s float32", p.SGEMM)
+	if p.BF16 > 0 {
+		text += fmt.Sprintf(", %.1f bfloat16", p.BF16)
+	}
+	return [][]string{
+		{"peak", fmt.Sprintf("products %s, multiply-adds in registers %.1f GFLOP/s, measured here and now", text, p.FMA)},
+		{"bandwidth", fmt.Sprintf("%.1f GB/s copied, %.1f GB/s read", p.CopyBandwidth, p.ReadBandwidth)},
+	}
+}
 
 // breakDown is where the time since the profile's Reset went.
-func breakDown(p *cpu.Profile, shapes bool) []benchOperation {
+func breakDown(p *cpu.Profile, shapes bool) []performance.Operation {
 	rows, seconds := p.Report(shapes)
 	rest := seconds
-	out := make([]benchOperation, 0, len(rows)+1)
+	out := make([]performance.Operation, 0, len(rows)+1)
 	for _, row := range rows {
 		rest -= row.Seconds
-		out = append(out, benchOperation{
-			OperationProfile: row, GFLOPs: row.FLOPs / row.Seconds / 1e9, GBs: row.Bytes / row.Seconds / 1e9, Share: row.Seconds / seconds,
+		out = append(out, performance.Operation{
+			Name: row.Name, Shape: row.Shape, Calls: row.Calls, Seconds: row.Seconds, FLOPs: row.FLOPs, Bytes: row.Bytes,
+			GFLOPs: row.FLOPs / row.Seconds / 1e9, GBs: row.Bytes / row.Seconds / 1e9, Share: row.Seconds / seconds,
 		})
 	}
-	return append(out, benchOperation{OperationProfile: cpu.OperationProfile{Name: hostTime, Seconds: rest}, Share: rest / seconds})
+	return append(out, performance.Operation{Name: performance.Between, Seconds: rest, Share: rest / seconds})
 }
 
-// operationRows is the break-down as a table; operations below a thousandth of the time are one row.
-func operationRows(operations []benchOperation, peak cpu.Peak) [][]string {
-	rows := [][]string{{"operation", "calls", "seconds", "share", "GFLOP/s", "of sgemm", "GB/s", "of read"}}
-	small := benchOperation{OperationProfile: cpu.OperationProfile{Name: "the rest"}}
-	add := func(o benchOperation) {
-		row := []string{strings.TrimSpace(o.Name + " " + o.Shape), count(o.Calls), fmt.Sprintf("%.3f", o.Seconds), fmt.Sprintf("%.1f%%", 100*o.Share)}
-		if o.GFLOPs > 0 {
-			row = append(row, fmt.Sprintf("%.1f", o.GFLOPs), fmt.Sprintf("%.0f%%", 100*o.GFLOPs/peak.SGEMM))
-		} else {
-			row = append(row, "", "")
-		}
-		if o.GBs > 0 {
-			row = append(row, fmt.Sprintf("%.1f", o.GBs), fmt.Sprintf("%.0f%%", 100*o.GBs/peak.ReadBandwidth))
-		}
-		rows = append(rows, row)
-	}
+// total sums a figure of a break-down.
+func total(operations []performance.Operation, figure func(performance.Operation) float64, names ...string) (sum float64) {
 	for _, o := range operations {
-		if o.Share >= 0.001 || o.Name == hostTime {
-			add(o)
-			continue
+		if len(names) == 0 || slices.Contains(names, o.Name) {
+			sum += figure(o)
 		}
-		small.Calls += o.Calls
-		small.Seconds += o.Seconds
-		small.Share += o.Share
 	}
-	if small.Calls > 0 {
-		add(small)
-	}
-	return rows
+	return sum
 }
 
 // peakMemory is the process's high water in bytes.
@@ -108,11 +201,24 @@ func peakMemory() int64 {
 	}
 	for line := range bytes.Lines(status) {
 		if rest, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
-			kib, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(rest), []byte("kB")))), 10, 64)
+			kib, err := strconv.ParseInt(strings.TrimSuffix(string(bytes.TrimSpace(rest)), " kB"), 10, 64)
 			if err == nil {
 				return kib << 10
 			}
 		}
 	}
 	return 0
+}
+
+// median of three runs of something that gives a figure.
+func median3(run func() (float64, error)) (float64, error) {
+	var figures []float64
+	for range 3 {
+		x, err := run()
+		if err != nil {
+			return 0, err
+		}
+		figures = append(figures, x)
+	}
+	return performance.Median(figures), nil
 }

@@ -5,192 +5,270 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/spf13/cobra"
+
+	"lathe/compute"
 	"lathe/compute/cpu"
+	"lathe/internal/performance"
 	"lathe/model"
 	"lathe/trainer"
 )
 
-// benchResult is what `lathe bench train --json` prints.
-type benchResult struct {
-	What   string `json:"what"`
-	Device string `json:"device"`
-	Tier   string `json:"tier"`
-	Method string `json:"method"`
-	// Parameters of the model; Batch and Length are rows and tokens a row of one optimiser step.
-	Parameters      int64   `json:"parameters"`
-	Batch           int     `json:"batch"`
-	Length          int     `json:"length"`
-	Steps           int     `json:"steps"`
-	TokensPerSecond float64 `json:"tokens_per_second"`
-	MFLOPPerToken   float64 `json:"mflop_per_token"`
-	GFLOPs          float64 `json:"gflops"`
-	// Peak is measured on this machine in this run, before and after the training; Share is GFLOPs of Peak.SGEMM.
-	Peak  cpu.Peak `json:"peak"`
-	Share float64  `json:"share_of_sgemm_peak"`
-	// ShareFMA is GFLOPs of the rate of FMAs in registers, which no product can reach.
-	ShareFMA     float64 `json:"share_of_fma_peak"`
-	PeakMemory   int64   `json:"peak_memory"` // of the process, from /proc/self/status; 0 where that is not there
-	PlannedBytes int64   `json:"planned_memory"`
-	Padding      float64 `json:"padding"`
-	// Operations is where the timed steps' time went, the longest first.
-	Operations []benchOperation `json:"operations"`
+var benchMethods = []string{"lora", "qlora", "full"}
+
+// The rows that bench makes.
+const (
+	rowsFull   = "full"   // of --length tokens, all trained
+	rowsRagged = "ragged" // of GSM8K's lengths, questions masked
+)
+
+// trainBench chooses the work.
+type trainBench struct {
+	size, method, dtype, trains string
+	batch, length, steps, r     int
+	shapes                      bool
+	model, data, keep, sweep    string
 }
 
-// benchFlags choose the work.
-type benchFlags struct {
-	preset, method          string
-	batch, length, steps, r int
-	shapes                  bool
+func benchTrainCommand(e *env) *cobra.Command {
+	var f trainBench
+	cmd := benchLeaf(e, "train", "Training steps of a random llama through the real trainer", func(ctx context.Context, _ []string) (report, error) {
+		if f.sweep != "" {
+			return e.benchSweep(ctx, f)
+		}
+		return e.benchTrain(ctx, f)
+	})
+	flags := cmd.Flags()
+	flags.StringVar(&f.size, "size", "60m", "the random llama's size: 1m, 3m, 10m, 30m, 60m, 120m or 200m")
+	flags.StringVar(&f.method, "method", "lora", "full, lora or qlora")
+	flags.StringVar(&f.dtype, "dtype", performance.Float32, "float32 or bfloat16: the products' operands, where the processor has it")
+	flags.StringVar(&f.trains, "rows", rowsFull, "full: rows of --length tokens; ragged: GSM8K's lengths, questions masked")
+	flags.IntVar(&f.batch, "batch", 4, "rows of a step")
+	flags.IntVar(&f.length, "length", 512, "tokens of a row")
+	flags.IntVar(&f.steps, "steps", 4, "steps that are timed, after one that is not; 0 with --keep only writes")
+	flags.IntVar(&f.r, "r", 16, "LoRA's rank, on all linear layers")
+	flags.BoolVar(&f.shapes, "shapes", false, "break the time down by the shapes of operations too")
+	flags.StringVar(&f.model, "model", "", "train this model instead of a random one")
+	flags.StringVar(&f.data, "data", "", "train these rows instead of random ones; text needs a --model with a tokenizer")
+	flags.StringVar(&f.keep, "keep", "", "write model, rows and run.yaml into this folder, and leave them there")
+	flags.StringVar(&f.sweep, "sweep", "", "tokens: a token's cost in rows of 64 to 4096; parameters: in models of 1 M to 200 M")
+	return cmd
 }
 
-// benchShapes are the random llamas; 60m is the shape that the project's performance goals name.
-var benchShapes = map[string]map[string]any{
-	"10m": {"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 6, "num_attention_heads": 5},
-	"60m": {"hidden_size": 640, "intermediate_size": 1728, "num_hidden_layers": 10, "num_attention_heads": 10},
+// check refuses what means nothing.
+func (f *trainBench) check() error {
+	if !slices.Contains(benchMethods, f.method) {
+		return usage("--method %s: use full, lora or qlora", f.method)
+	}
+	if f.dtype != performance.Float32 && f.dtype != performance.BFloat16 {
+		return usage("--dtype %s: use float32 or bfloat16", f.dtype)
+	}
+	if f.trains != rowsFull && f.trains != rowsRagged {
+		return usage("--rows %s: use full or ragged", f.trains)
+	}
+	if f.batch < 1 || f.length < 2 || f.r < 1 || f.steps < 0 || f.steps == 0 && f.keep == "" {
+		return usage("--batch, --length, --steps and --r are at least 1 (--length 2; --steps 0 with --keep only writes)")
+	}
+	return nil
 }
 
-func benchConfig(preset string) (model.Config, error) {
-	shape, ok := benchShapes[preset]
-	if !ok {
-		return model.Config{}, usage("--size %s: use 10m or 60m", preset)
+// benchTrain makes the model and rows in a folder, and trains them as `lathe train` would.
+func (e *env) benchTrain(ctx context.Context, f trainBench) (report, error) {
+	if err := f.check(); err != nil {
+		return report{}, err
 	}
-	c := map[string]any{
-		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "hidden_act": "silu", "vocab_size": 8192,
-		"max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "eos_token_id": 2,
-	}
-	for k, v := range shape {
-		c[k] = v
-	}
-	text, err := json.Marshal(c)
+	b, err := e.newBencher()
 	if err != nil {
-		return model.Config{}, err
+		return report{}, err
 	}
-	return model.ParseConfig(text, nil)
-}
-
-// benchTrain makes the model and rows in a temporary folder, and trains them as `lathe train` would.
-func (e *env) benchTrain(ctx context.Context, f benchFlags) (benchResult, error) {
-	if !slices.Contains([]string{"full", "lora", "qlora"}, f.method) {
-		return benchResult{}, usage("--method %s: use full, lora or qlora", f.method)
-	}
-	cfg, err := benchConfig(f.preset)
+	defer b.close()
+	r, err := b.train(ctx, f)
 	if err != nil {
-		return benchResult{}, err
+		return report{}, err
 	}
-	if f.batch < 1 || f.length < 2 || f.steps < 1 || f.r < 1 {
-		return benchResult{}, usage("--batch, --length, --steps and --r are at least 1 (--length 2)")
+	if r.Head, err = b.head(performance.WhatTrain); err != nil {
+		return report{}, err
 	}
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		return benchResult{}, err
-	}
-	defer dev.Close()
-	dir, err := os.MkdirTemp("", "lathe-bench-")
-	if err != nil {
-		return benchResult{}, err
-	}
-	defer os.RemoveAll(dir)
-	run, err := benchRun(dir, dev, cfg, f)
-	if err != nil {
-		return benchResult{}, err
-	}
-	before, err := dev.MeasurePeak()
-	if err != nil {
-		return benchResult{}, err
-	}
-	r, err := e.timeTraining(ctx, dev, run, f)
-	if err != nil {
-		return r, err
-	}
-	after, err := dev.MeasurePeak()
-	if err != nil {
-		return r, err
-	}
-	r.Peak = before
-	if after.SGEMM > before.SGEMM {
-		r.Peak = after
-	}
-	r.What, r.Method, r.Device, r.Tier = "train", f.method, dev.Info().Name, dev.Info().Tier
-	r.MFLOPPerToken = flopsPerToken(cfg, f) / 1e6
-	r.GFLOPs = r.TokensPerSecond * r.MFLOPPerToken / 1e3
 	r.Share, r.ShareFMA = r.GFLOPs/r.Peak.SGEMM, r.GFLOPs/r.Peak.FMA
+	r.ShareProducts = r.GFLOPs / r.Peak.Products(r.DType)
+	return report{json: r, rows: trainRows(r), operations: r.Operations, peak: r.Peak}, nil
+}
+
+// train is one training, without its peak.
+func (b *bencher) train(ctx context.Context, f trainBench) (r performance.Train, err error) {
+	dir := f.keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "lathe-bench-"); err != nil {
+			return r, err
+		}
+		defer os.RemoveAll(dir)
+	}
+	run, made, err := b.prepare(dir, f)
+	if err != nil {
+		return r, err
+	}
+	if f.steps > 0 {
+		if r, err = b.timeTraining(ctx, run, f); err != nil {
+			return r, err
+		}
+	}
+	r.Method, r.DType, r.Rows, r.Batch, r.Length, r.Steps = f.method, performance.Float32, f.trains, f.batch, f.length, f.steps
+	if f.dtype == performance.BFloat16 && b.multiplies(compute.BF16) {
+		r.DType = f.dtype
+	}
+	seconds := total(r.Operations, func(o performance.Operation) float64 { return o.Seconds })
+	flops := total(r.Operations, func(o performance.Operation) float64 { return o.FLOPs })
+	switch {
+	case f.data != "" || f.model != "": // what was done stands for what is needed
+		r.Rows, r.Length = filepath.Base(f.data), 0
+		r.MFLOPPerToken = flops / (r.TokensPerSecond * seconds) / 1e6
+	default:
+		cfg, err := benchConfig(f.size)
+		if err != nil {
+			return r, err
+		}
+		w, mean := workOf(made)
+		r.Length, r.TrainedShare = mean, w.trained
+		r.MFLOPPerToken = flopsPerToken(cfg, f.method, f.r, w) / 1e6
+	}
+	r.GFLOPs = r.TokensPerSecond * r.MFLOPPerToken / 1e3
 	return r, nil
 }
 
-// benchRun writes what a user would have: a model folder, rows of ids, and the configuration.
-func benchRun(dir string, dev *cpu.Device, cfg model.Config, f benchFlags) (trainer.Config, error) {
-	c := trainer.DefaultConfig()
-	m, err := model.NewRandom(dev, cfg, 1)
-	if err != nil {
-		return c, err
+// workOf is what a token of rows asks for, and the rows' mean length.
+func workOf(rows []performance.Row) (w work, mean int) {
+	var tokens, pairs, trained float64
+	for _, row := range rows {
+		n := float64(len(row.InputIDs))
+		tokens, pairs = tokens+n, pairs+n*(n+1)/2
+		for _, label := range row.Labels[1:] {
+			if label >= 0 {
+				trained++
+			}
+		}
 	}
-	base := filepath.Join(dir, "model")
-	err = m.Save(base)
-	m.Free()
-	if err != nil {
-		return c, err
-	}
-	rows := filepath.Join(dir, "rows.jsonl")
-	if err := writeRandomRows(rows, cfg.Vocab, f.batch*(f.steps+1), f.length); err != nil {
-		return c, err
-	}
-	c.ModelNameOrPath, c.TrainFile, c.OutputDir = base, trainer.StringList{rows}, filepath.Join(dir, "out")
-	c.Method, c.LoadIn4bit = trainer.Method(f.method), f.method == string(trainer.MethodQLoRA)
-	c.QuantComputeDType = "float32"
-	c.LoRA.R, c.LoRA.Alpha, c.LoRA.TargetModules, c.LoRA.Dropout = f.r, float64(2*f.r), model.TargetModules{Regex: model.AllLinear}, 0
-	c.BatchSize, c.GradAccum, c.MaxSteps, c.MaxSeqLength = f.batch, 1, f.steps+1, f.length
-	c.EvalStrategy, c.SaveStrategy, c.Shuffle = trainer.StrategyNo, trainer.StrategyNo, false
-	return c, c.Validate()
+	return work{pairs / tokens, trained / tokens}, int(tokens/float64(len(rows)) + 0.5)
 }
 
-func writeRandomRows(path string, vocab, n, length int) error {
+// prepare writes what a user would have: a model folder, rows of ids, and run.yaml. A model that is there already is kept.
+func (b *bencher) prepare(dir string, f trainBench) (c trainer.Config, rows []performance.Row, err error) {
+	c = trainer.DefaultConfig()
+	c.ModelNameOrPath, c.TrainFile = f.model, trainer.StringList{f.data}
+	if f.model == "" {
+		c.ModelNameOrPath = filepath.Join(dir, "model")
+		if err := b.writeModel(c.ModelNameOrPath, f.size); err != nil {
+			return c, nil, err
+		}
+	}
+	if f.data == "" {
+		cfg, err := benchConfig(f.size)
+		if err != nil {
+			return c, nil, err
+		}
+		n := f.batch * (f.steps + 1)
+		if f.steps == 0 {
+			n = 64 * f.batch // of whoever trains what is kept
+		}
+		rows = performance.FullRows(n, f.length, cfg.Vocab)
+		if f.trains == rowsRagged {
+			rows = performance.RaggedRows(n, cfg.Vocab)
+		}
+		c.TrainFile = trainer.StringList{filepath.Join(dir, "rows.jsonl")}
+		if err := writeRows(c.TrainFile[0], rows); err != nil {
+			return c, nil, err
+		}
+	}
+	c.OutputDir = filepath.Join(dir, "out")
+	c.Method, c.LoadIn4bit = trainer.Method(f.method), f.method == string(trainer.MethodQLoRA)
+	c.QuantComputeDType, c.BF16 = f.dtype, f.dtype == performance.BFloat16
+	c.LoRA.R, c.LoRA.Alpha, c.LoRA.TargetModules, c.LoRA.Dropout = f.r, float64(2*f.r), model.TargetModules{Regex: model.AllLinear}, 0
+	c.BatchSize, c.GradAccum, c.MaxSteps, c.MaxSeqLength = f.batch, 1, f.steps+1, max(f.length, 1024)
+	c.EvalStrategy, c.SaveStrategy, c.Shuffle = trainer.StrategyNo, trainer.StrategyNo, false
+	if f.keep != "" {
+		if err := writeRunYAML(filepath.Join(dir, "run.yaml"), c); err != nil {
+			return c, nil, err
+		}
+	}
+	return c, rows, c.Validate()
+}
+
+func (b *bencher) writeModel(dir, size string) error {
+	cfg, err := benchConfig(size)
+	if err != nil {
+		return err
+	}
+	if files, err := model.Open(dir); err == nil {
+		same := files.Parameters() == cfg.Parameters()
+		files.Close()
+		if same {
+			return nil
+		}
+		return usage("%s holds another model than --size %s: name another folder with --keep, or remove it", dir, size)
+	}
+	m, err := model.NewRandom(b.dev, cfg, 1)
+	if err != nil {
+		return err
+	}
+	defer m.Free()
+	return m.Save(dir)
+}
+
+func writeRows(path string, rows []performance.Row) error {
 	out, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
 	w := bufio.NewWriter(out)
-	r := rand.New(rand.NewPCG(1, 2))
-	ids := make([]int, length)
-	for range n {
-		for i := range ids {
-			ids[i] = r.IntN(vocab)
-		}
-		if err := writeJSON(w, map[string][]int{"input_ids": ids}); err != nil {
+	for _, row := range rows {
+		if err := writeJSON(w, row); err != nil {
 			return err
 		}
 	}
 	return w.Flush()
 }
 
+// writeRunYAML writes a configuration as JSON, which is YAML too, so that tools/peers reads it with what Python has.
+func writeRunYAML(path string, c trainer.Config) error {
+	keys := map[string]any{
+		"model_name_or_path": c.ModelNameOrPath, "train_file": c.TrainFile[0], "output_dir": c.OutputDir, "method": c.Method,
+		"load_in_4bit": c.LoadIn4bit, "bnb_4bit_compute_dtype": c.QuantComputeDType, "bf16": c.BF16,
+		"lora":                        map[string]any{"r": c.LoRA.R, "lora_alpha": c.LoRA.Alpha, "target_modules": model.AllLinear, "lora_dropout": 0},
+		"per_device_train_batch_size": c.BatchSize, "gradient_accumulation_steps": c.GradAccum, "max_steps": c.MaxSteps,
+		"max_seq_length": c.MaxSeqLength, "eval_strategy": c.EvalStrategy, "save_strategy": c.SaveStrategy, "shuffle": c.Shuffle,
+		"learning_rate": c.LearningRate, "seed": c.Seed,
+	}
+	text, err := json.MarshalIndent(keys, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
 // timeTraining runs the steps and takes the mean speed of all but the first, which touches every page for the first time.
-func (e *env) timeTraining(ctx context.Context, dev *cpu.Device, c trainer.Config, f benchFlags) (benchResult, error) {
-	profile := cpu.NewProfile(dev)
+func (b *bencher) timeTraining(ctx context.Context, c trainer.Config, f trainBench) (performance.Train, error) {
+	profile := cpu.NewProfile(b.dev)
 	run, err := trainer.Prepare(ctx, profile, c, trainer.Options{})
 	if err != nil {
-		return benchResult{}, err
+		return performance.Train{}, err
 	}
 	defer run.Close()
 	plan := run.Plan()
-	r := benchResult{
-		Parameters: plan.Parameters, Batch: f.batch, Length: f.length, Steps: f.steps, PlannedBytes: plan.Memory.Total(),
-	}
-	bar := newProgress(e.stderr)
-	var seconds float64
-	var tokens int
+	r := performance.Train{Parameters: plan.Parameters, PlannedBytes: plan.Memory.Total()}
+	bar := newProgress(b.e.stderr)
+	var seconds, tokens, trained float64
 	err = run.Train(ctx, trainer.NewControl(), func(event trainer.Event) {
 		s, ok := event.(trainer.StepDone)
-		if ok && s.Step == 1 {
+		switch {
+		case ok && s.Step == 1:
 			profile.Reset()
-		}
-		if ok && s.Step > 1 {
+		case ok:
 			seconds += float64(s.Tokens) / s.TokensPerSec
-			tokens += s.Tokens
+			tokens, trained = tokens+float64(s.Tokens), trained+float64(s.TrainedTokens)
 			r.Operations = breakDown(profile, f.shapes)
 			bar.set("step", int64(s.Step), int64(s.TotalSteps), "")
 		}
@@ -199,36 +277,20 @@ func (e *env) timeTraining(ctx context.Context, dev *cpu.Device, c trainer.Confi
 	if err != nil {
 		return r, err
 	}
-	r.TokensPerSecond = float64(tokens) / seconds
-	r.PeakMemory = peakMemory()
+	r.TokensPerSecond, r.TrainedShare = tokens/seconds, trained/tokens
 	return r, nil
 }
 
-// flopsPerToken is the arithmetic that a step needs for one token, two operations an element of a product: the linear layers
-// forward and their input gradients (weight gradients too for full), the head likewise, LoRA's three products forward and
-// backward, and attention, causal, with five products backward against two forward (FlashAttention 2, Dao 2023, §3).
-func flopsPerToken(c model.Config, f benchFlags) float64 {
-	q, kv := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim)
-	h, inter := float64(c.Hidden), float64(c.Intermediate)
-	linear := float64(c.Layers) * (2*h*q + 2*h*kv + 3*h*inter)
-	sides := float64(c.Layers) * (2*(h+q) + 2*(h+kv) + 3*(h+inter))
-	head := float64(c.Vocab) * h
-	attention := float64(c.Layers) * 7 * 2 * q * float64(f.length+1) / 2
-	if f.method == string(trainer.MethodFull) {
-		return 6*(linear+head) + attention
+func trainRows(r performance.Train) [][]string {
+	rows := [][]string{
+		headRow(r.Head),
+		{"work", fmt.Sprintf("%s in %s of %s parameters, %d steps of %d rows, %s, %d tokens each, %.0f%% of them trained",
+			r.Method, r.DType, count(r.Parameters), r.Steps, r.Batch, r.Rows, r.Length, 100*r.TrainedShare)},
+		{"speed", fmt.Sprintf("%s tokens/s, %.1f GFLOP/s (%.0f MFLOP a token): %.0f%% of the peak of products, %.0f%% of multiply-adds in registers",
+			count(int64(r.TokensPerSecond)), r.GFLOPs, r.MFLOPPerToken, 100*r.ShareProducts, 100*r.ShareFMA)},
 	}
-	return 4*(linear+head) + 6*float64(f.r)*sides + attention
-}
-
-func (r benchResult) rows() [][]string {
-	return [][]string{
-		{"device", fmt.Sprintf("%s, %s", r.Device, r.Tier)},
-		{"work", fmt.Sprintf("%s of %s parameters, %d rows of %d tokens, %d steps", r.Method, count(r.Parameters), r.Batch, r.Length, r.Steps)},
-		{"speed", fmt.Sprintf("%s tokens/s, %.1f GFLOP/s (%.0f MFLOP a token)", count(int64(r.TokensPerSecond)), r.GFLOPs, r.MFLOPPerToken)},
-		{"sgemm", fmt.Sprintf("%.1f GFLOP/s measured here and now: the step reaches %.0f%% of it", r.Peak.SGEMM, 100*r.Share)},
-		{"fma", fmt.Sprintf("%.1f GFLOP/s in registers: %.0f%%", r.Peak.FMA, 100*r.ShareFMA)},
-		{"bandwidth", fmt.Sprintf("%.1f GB/s copied, %.1f GB/s read", r.Peak.CopyBandwidth, r.Peak.ReadBandwidth)},
+	return append(append(rows, peakRows(r.Peak)...), [][]string{
 		{"memory", fmt.Sprintf("%s at most (planned for the run: %s)", bytesText(r.PeakMemory), bytesText(r.PlannedBytes))},
 		{"padding", fmt.Sprintf("%.0f%%: batches are flat", 100*r.Padding)},
-	}
+	}...)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lathe/compute/cpu"
+	"lathe/internal/performance"
 	"lathe/session"
 	"lathe/trainer"
 	"lathe/tui"
@@ -42,14 +43,14 @@ type workbenchResult struct {
 
 // workbenchFlags choose how long and how hard somebody scrolls.
 type workbenchFlags struct {
-	benchFlags
+	trainBench
 	rows, keys, pairs, phase int
 	front                    string
 }
 
 // benchWorkbenchCommand times one run that trains by turns without a screen and with the workbench open.
 func benchWorkbenchCommand(e *env) *cobra.Command {
-	f := workbenchFlags{benchFlags: benchFlags{method: string(trainer.MethodLoRA), r: 16}}
+	f := workbenchFlags{trainBench: trainBench{method: string(trainer.MethodLoRA), dtype: performance.Float32, r: 16, trains: rowsFull}}
 	cmd := &cobra.Command{
 		Use:   "workbench",
 		Short: "Training speed with the workbench open and somebody scrolling a long file, against headless",
@@ -66,7 +67,7 @@ func benchWorkbenchCommand(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&f.preset, "size", "60m", "10m or 60m: the random llama's size")
+	cmd.Flags().StringVar(&f.size, "size", "60m", "10m or 60m: the random llama's size")
 	cmd.Flags().IntVar(&f.batch, "batch", 1, "rows of a step")
 	cmd.Flags().IntVar(&f.length, "length", 512, "tokens of a row")
 	cmd.Flags().IntVar(&f.rows, "rows", 1_000_000, "rows of the file that is scrolled through")
@@ -79,10 +80,6 @@ func benchWorkbenchCommand(e *env) *cobra.Command {
 
 // benchWorkbench makes the model, the rows and the long file, and runs the phases.
 func (e *env) benchWorkbench(ctx context.Context, f workbenchFlags) (workbenchResult, error) {
-	cfg, err := benchConfig(f.preset)
-	if err != nil {
-		return workbenchResult{}, err
-	}
 	if f.batch < 1 || f.length < 2 || f.rows < 1 || f.keys < 1 || f.pairs < 1 || f.phase < 2 {
 		return workbenchResult{}, usage("--batch, --rows, --keys and --pairs are at least 1, --length and --phase 2")
 	}
@@ -96,7 +93,7 @@ func (e *env) benchWorkbench(ctx context.Context, f workbenchFlags) (workbenchRe
 	if err != nil {
 		return workbenchResult{}, err
 	}
-	run, err := benchRun(dir, dev, cfg, f.benchFlags)
+	run, _, err := (&bencher{e: e, dev: dev}).prepare(dir, f.trainBench)
 	name := dev.Info().Name
 	if err := errors.Join(err, dev.Close()); err != nil {
 		return workbenchResult{}, err

@@ -246,14 +246,6 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-func TestBenchTrain(t *testing.T) {
-	o := ok(t, "bench", "train", "--size", "10m", "--batch", "1", "--length", "32", "--steps", "1", "--json").object(t)
-	o.wants(t, "bench", "tokens_per_second:n share_of_sgemm_peak:n peak_memory:n padding:n peak:o operations:l")
-	if share := o["share_of_sgemm_peak"].(float64); !(share > 0 && share < 1.5) {
-		t.Errorf("share of the peak: %v", share)
-	}
-}
-
 func TestData(t *testing.T) {
 	dir := t.TempDir()
 	text := `{"prompt":"Mail a@b.co","completion":"x"}` + "\r\n" + `{"prompt":"Mail a@b.co","completion":"x"}` + "\r\n" + `{"prompt":"q", "completion":"\u0079", "n":1.50}` + "\r\n"

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lathe/internal/performance"
+)
+
+const benchHead = " what:s date:s device:s tier:s threads:n peak:o peak_memory:n"
+
+func TestBenchTrain(t *testing.T) {
+	o := ok(t, "bench", "train", "--size", "1m", "--batch", "1", "--length", "32", "--steps", "1", "--json").object(t)
+	o.wants(t, "bench", "tokens_per_second:n share_of_sgemm_peak:n share_of_product_peak:n padding:n operations:l mflop_per_token:n"+benchHead)
+	if share := o["share_of_sgemm_peak"].(float64); !(share > 0 && share < 1.5) {
+		t.Errorf("share of the peak: %v", share)
+	}
+	var shares float64
+	for _, row := range o["operations"].([]any) {
+		op := object(row.(map[string]any))
+		op.wants(t, "operation", "name:s calls:n seconds:n flops:n bytes:n gflops:n gb_s:n share:n")
+		shares += op["share"].(float64)
+	}
+	if shares < 0.999 || shares > 1.001 {
+		t.Errorf("the operations' shares come to %v, want 1", shares)
+	}
+}
+
+// What is kept is what `lathe train` takes, and a second bench trains the same model.
+func TestBenchKeeps(t *testing.T) {
+	dir := t.TempDir()
+	ok(t, "bench", "train", "--size", "1m", "--rows", "ragged", "--batch", "2", "--steps", "0", "--keep", dir, "--json")
+	ok(t, "train", "-c", filepath.Join(dir, "run.yaml"), "--max-steps", "2", "--json", "--device", "cpu")
+	o := ok(t, "bench", "train", "--model", filepath.Join(dir, "model"), "--data", filepath.Join(dir, "rows.jsonl"), "--steps", "1", "--json").object(t)
+	o.wants(t, "bench", "rows:s tokens_per_second:n mflop_per_token:n")
+	if o["rows"] != "rows.jsonl" || o["mflop_per_token"].(float64) <= 0 {
+		t.Errorf("rows %v, %v MFLOP a token", o["rows"], o["mflop_per_token"])
+	}
+	out := lathe(t, "bench", "train", "--size", "3m", "--steps", "0", "--keep", dir)
+	if out.code != exitUsage || !strings.Contains(out.stderr, "another model") {
+		t.Errorf("another model was there: exit %d, %s", out.code, out.stderr)
+	}
+}
+
+func TestBenchFields(t *testing.T) {
+	t.Setenv(childVariable, "1") // bench start starts this program
+	for _, c := range []struct{ args, keys string }{
+		{"generate --size 1m --tokens 4 --prompt 8 --batch 2", "tokens_per_second:n prompt_tokens_per_second:n batched_tokens_per_second:n batched_ratio:n bytes_per_token:n share_of_read_peak:n operations:l"},
+		{"score --size 1m --rows 3", "tokens_per_second:n one_by_one_tokens_per_second:n batched_ratio:n operations:l"},
+		{"tokenize --megabytes 1", "mb_per_second:n all_cores_mb_per_second:n tokens:n bytes:n tokenizer:s source:s"},
+		{"lint --megabytes 1", "mb_per_second:n walk_mb_per_second:n of_walk:n all_cores_mb_per_second:n"},
+		{"start --size 1m", "first_step_seconds:n steady_step_seconds:n start_seconds:n start_again_seconds:n version_seconds:n"},
+	} {
+		what, _, _ := strings.Cut(c.args, " ")
+		t.Run(what, func(t *testing.T) {
+			line := ok(t, append(strings.Fields("bench "+c.args), "--json")...)
+			line.object(t).wants(t, what, c.keys+benchHead)
+			var f performance.File
+			if err := f.Add([]byte(line.stdout)); err != nil { // where docs/PERFORMANCE.md is made of
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestBenchRefuses(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"train --dtype float16":         "--dtype",
+		"train --rows wide":             "--rows",
+		"train --sweep nothing":         "--sweep",
+		"generate --tokens 1":           "--tokens",
+		"score --rows 0":                "--rows",
+		"lint --megabytes 0":            "--megabytes",
+		"generate --size 5":             "--size",
+		"score --device cuda --rows 1":  "--device",
+		"tokenize --data no-such.jsonl": "no-such.jsonl",
+	} {
+		out := lathe(t, strings.Fields("bench "+args)...)
+		if out.code != exitUsage || !strings.Contains(out.stderr, want) {
+			t.Errorf("bench %s: exit %d, %q, want %d and %q", args, out.code, out.stderr, exitUsage, want)
+		}
+	}
+}
+
+// The rows that are made are sound: lint finds no error in them, and as many bytes as were asked for.
+func TestGeneratedRows(t *testing.T) {
+	t.Parallel()
+	text := generatedRows(1 << 18)
+	if len(text) < 1<<18 {
+		t.Fatalf("%d bytes", len(text))
+	}
+	path := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := lathe(t, "data", "lint", path, "--json"); out.code != exitDone {
+		t.Errorf("exit %d: %s", out.code, out.stdout[:min(len(out.stdout), 400)])
+	}
+}
