@@ -9,6 +9,7 @@ enum {
     NR = 2 * VLEN,
     DEPTH = VLEN * KP, // of a vector of slots
     GEMM_STRIP = 256,  // depth that is widened at a time: whole blocks of 4-bit weights
+    GEMM_ROWS_AHEAD = 32, // rows of depth that are fetched before they are packed
 };
 
 // load_row widens VLEN elements of type from p on.
@@ -133,6 +134,13 @@ INLINE void pack_transposed(float *dst, int stride, const float *src, int64_t ls
     }
 }
 
+// fetch_rows fetches a slot's depth: rows of a large operand are too far apart for the processor to guess.
+INLINE void fetch_rows(const float *p, int64_t ds) {
+    __builtin_prefetch(p);
+    if (KP > 1)
+        __builtin_prefetch(p + ds);
+}
+
 // pack_contiguous packs lanes that are contiguous in memory: one short copy for each slot. Of a border of lanes whole vectors are read
 // as long as what follows them is the operand's too.
 INLINE void pack_contiguous(float *dst, int stride, const float *src, int64_t ds, int lanes, int64_t kc, vec scale, int narrow) {
@@ -141,12 +149,15 @@ INLINE void pack_contiguous(float *dst, int stride, const float *src, int64_t ds
     int64_t k = 0;
     if (lanes > VLEN)
         for (; k < whole; k += KP, dst += stride) {
+            fetch_rows(src + (k + GEMM_ROWS_AHEAD) * ds, ds);
             v_store(dst, slot_across(src + k * ds, ds, VLEN, KP, scale, narrow));
             v_store(dst + VLEN, slot_across(src + k * ds + VLEN, ds, VLEN, KP, scale, narrow));
         }
     else
-        for (; k < whole; k += KP, dst += stride)
+        for (; k < whole; k += KP, dst += stride) {
+            fetch_rows(src + (k + GEMM_ROWS_AHEAD) * ds, ds);
             v_store(dst, slot_across(src + k * ds, ds, VLEN, KP, scale, narrow));
+        }
     for (; k < kc; k += KP, dst += stride)
         for (int l = 0; l < lanes; l += VLEN)
             v_store(dst + l, slot_across(src + k * ds + l, ds, lanes - l, kc - k, scale, narrow));

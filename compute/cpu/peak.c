@@ -4,6 +4,7 @@
 #include <string.h> // memcpy
 #include <time.h>   // clock_gettime
 
+#include "gemm_tier.h" // LATHE_HAS_BF16, the tiles' configuration
 #include "pool.h"
 
 #if defined(__x86_64__)
@@ -13,6 +14,7 @@
 enum {
     CHAINS = 12,     // independent sums: latency times throughput of any processor with these instructions
     ROUNDS = 100000, // about 0.3 ms a call
+    TILE_ROUNDS = 10000,
 };
 
 static double now(void) {
@@ -39,6 +41,23 @@ static double now(void) {
 #if defined(__x86_64__)
 #define REGISTER(x) "v"(x)
 FMA_LOOP(fma_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, _mm512_fmadd_ps)
+#if LATHE_HAS_BF16
+#define DOT(sum, a, b) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))
+FMA_LOOP(dot_avx512bf16, __attribute__((target("avx512f,avx512bf16"))), __m512, _mm512_set1_ps, DOT)
+
+// dot_amx multiplies whatever the four operand registers hold (zeros, after their configuration) into four sums.
+static void dot_amx(void *arg, int index, int worker) {
+    (void)arg, (void)index, (void)worker;
+    lathe_gemm_amx.begin();
+    for (int r = 0; r < TILE_ROUNDS; r++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    lathe_gemm_amx.end();
+}
+#endif
 #undef REGISTER
 #define REGISTER(x) "x"(x)
 FMA_LOOP(fma_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, _mm256_fmadd_ps)
@@ -56,6 +75,20 @@ typedef float vec4 __attribute__((vector_size(16)));
 FMA_LOOP(fma_plain, , vec4, PLAIN_SET1, PLAIN_MULTIPLY_ADD)
 #endif
 
+// best_flops is the best rate of a task that does `flops` operations on each thread.
+static double best_flops(lathe_task task, double flops, double seconds) {
+    const int threads = lathe_threads();
+    const double end = now() + seconds;
+    double best = 0;
+    do {
+        const double start = now();
+        lathe_parallel(threads, task, NULL);
+        const double rate = flops * threads / (now() - start);
+        best = rate > best ? rate : best;
+    } while (now() < end);
+    return best;
+}
+
 double lathe_fma_peak(double seconds) {
     lathe_task task = fma_plain;
     int width = 4;
@@ -65,16 +98,18 @@ double lathe_fma_peak(double seconds) {
     else if (lathe_tier() == LATHE_AVX2)
         task = fma_avx2, width = 8;
 #endif
-    const int threads = lathe_threads();
-    const double flops = 2.0 * width * CHAINS * ROUNDS * threads, end = now() + seconds;
-    double best = 0;
-    do {
-        const double start = now();
-        lathe_parallel(threads, task, NULL);
-        const double rate = flops / (now() - start);
-        best = rate > best ? rate : best;
-    } while (now() < end);
-    return best;
+    return best_flops(task, 2.0 * width * CHAINS * ROUNDS, seconds);
+}
+
+double lathe_bf16_peak(double seconds) {
+#if LATHE_HAS_BF16
+    if (lathe_tier() == LATHE_AMX) // 16 × 16 sums of 32 products
+        return best_flops(dot_amx, 2.0 * 16 * 16 * 32 * 4 * TILE_ROUNDS, seconds);
+    if (lathe_tier() == LATHE_AVX512BF16) // pairs
+        return best_flops(dot_avx512bf16, 2.0 * 2 * 16 * CHAINS * ROUNDS, seconds);
+#endif
+    (void)seconds;
+    return 0;
 }
 
 typedef struct {

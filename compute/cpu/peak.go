@@ -20,6 +20,8 @@ type Peak struct {
 	SGEMM float64 `json:"sgemm_gflops"`
 	// BF16 is the same with operands of bfloat16, 0 where the device does not multiply those.
 	BF16 float64 `json:"bf16_gflops,omitempty"`
+	// BF16Dot is FMA's counterpart for bfloat16, 0 where the tier has no instruction for it (its products are float32's then).
+	BF16Dot float64 `json:"bf16_dot_gflops,omitempty"`
 	// CopyBandwidth is bytes read and written, ReadBandwidth bytes read, in GB/s, over more memory than caches hold.
 	CopyBandwidth float64 `json:"copy_gb_s"`
 	ReadBandwidth float64 `json:"read_gb_s"`
@@ -34,6 +36,23 @@ const (
 func (d *Device) fmaRate(over time.Duration) float64 {
 	d.enter()
 	return float64(C.lathe_fma_peak(C.double(over.Seconds())))
+}
+
+// bf16Rate is the same in bfloat16, or 0.
+func (d *Device) bf16Rate(over time.Duration) float64 {
+	d.enter()
+	return float64(C.lathe_bf16_peak(C.double(over.Seconds())))
+}
+
+// productRate is the best of some runs of a product, in GFLOP/s.
+func (d *Device) productRate(a compute.Linear) (best float64) {
+	flops := 2 * float64(a.N) * float64(a.W.Out) * float64(a.W.In)
+	for start, runs := time.Now(), 0; runs < 3 || time.Since(start) < 400*time.Millisecond; runs++ {
+		begin := time.Now()
+		d.Linear(a)
+		best = max(best, flops/time.Since(begin).Seconds()/1e9)
+	}
+	return best
 }
 
 // MeasurePeak measures for about a second. Each figure is the best of several, because other work on the machine only ever
@@ -66,6 +85,7 @@ func (d *Device) MeasurePeak() (Peak, error) {
 	}
 	p.SGEMM = d.productRate(product)
 	if slices.Contains(d.Info().MatMul, compute.BF16) {
+		p.BF16Dot = d.bf16Rate(100*time.Millisecond) / 1e9
 		product.Compute = compute.BF16
 		p.BF16 = d.productRate(product)
 	}
@@ -77,15 +97,4 @@ func (d *Device) MeasurePeak() (Peak, error) {
 		return p, fmt.Errorf("measure peak: %w", err)
 	}
 	return p, nil
-}
-
-// productRate is the best rate of a product over a few runs, in GFLOP/s.
-func (d *Device) productRate(a compute.Linear) (best float64) {
-	flops := 2 * float64(a.N) * float64(a.W.Out) * float64(a.W.In)
-	for start, runs := time.Now(), 0; runs < 3 || time.Since(start) < 400*time.Millisecond; runs++ {
-		begin := time.Now()
-		d.Linear(a)
-		best = max(best, flops/time.Since(begin).Seconds()/1e9)
-	}
-	return best
 }

@@ -7,7 +7,8 @@ func TestMeasurePeak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a second")
 	}
-	p, err := open(t, "", 0).MeasurePeak()
+	d := open(t, "", 0)
+	p, err := d.MeasurePeak()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -16,5 +17,9 @@ func TestMeasurePeak(t *testing.T) {
 		if !(x > 0.01 && x < 1e6) {
 			t.Errorf("%s peak is %g", name, x)
 		}
+	}
+	bf16 := d.Info().Tier == "avx512bf16" || d.Info().Tier == "amx"
+	if (p.BF16Dot > 0) != bf16 {
+		t.Errorf("BF16Dot peak is %g on tier %s", p.BF16Dot, d.Info().Tier)
 	}
 }
