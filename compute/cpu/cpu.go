@@ -1,5 +1,6 @@
 // Package cpu is the device that every machine has: float32 kernels in C, chosen at run time for what the processor can do
-// (AVX-512, AVX2 with FMA, or plain C), on a pool of threads.
+// (AVX-512, AVX2 with FMA, or plain C), on a pool of threads. Products in bfloat16 have tiers of their own above AVX-512:
+// avx512bf16 (vdpbf16ps) and amx (tdpbf16ps); below, operands are rounded and multiplied as floats.
 //
 // One source serves every tier: kernels.h is compiled once by each tier_*.c with that tier's instructions, over the small
 // vector type of vec.h. A result depends on the tier (the width of a vector is the number of partial sums), never on the

@@ -4,10 +4,11 @@ package performance
 
 // Peak is what the machine reached in the same run, the better of its start and its end.
 type Peak struct {
-	FMA           float64 `json:"fma_gflops"`            // in registers
-	SGEMM         float64 `json:"sgemm_gflops"`          // this device's float32 product of square matrices
-	BF16          float64 `json:"bf16_gflops,omitempty"` // the same of bfloat16 operands, 0 where the device has none
-	CopyBandwidth float64 `json:"copy_gb_s"`             // bytes read and written
+	FMA           float64 `json:"fma_gflops"`                // in registers
+	SGEMM         float64 `json:"sgemm_gflops"`              // this device's float32 product of square matrices
+	BF16          float64 `json:"bf16_gflops,omitempty"`     // the same of bfloat16 operands, 0 where the device has none
+	BF16Dot       float64 `json:"bf16_dot_gflops,omitempty"` // of bfloat16 operands in registers, 0 where the tier has no instruction
+	CopyBandwidth float64 `json:"copy_gb_s"`                 // bytes read and written
 	ReadBandwidth float64 `json:"read_gb_s"`
 }
 
