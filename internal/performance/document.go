@@ -82,7 +82,8 @@ func (d *document) machine(f *File) {
 	d.say("\n### Goals")
 	d.table(f.goalRows())
 	if rows := f.startRows(); len(rows) > 1 {
-		d.say("\nFrom the process's start to the end of step 1, less a steady step, round by round:")
+		d.say("\nFrom the process's start to the end of step 1, less a steady step, round by round. Where a step takes seconds, a percent of it that the first one " +
+			"was slower counts here too; `start-…` have short ones:")
 		d.table(rows)
 	}
 	if lines := f.arithmetic(); len(lines) > 0 {

@@ -112,10 +112,10 @@ func (f *File) aloneRows() (rows [][]string) {
 // startRows compares the time from a process's start to the end of step 1, less a steady step.
 func (f *File) startRows() [][]string {
 	rows := [][]string{{"work", "peer, s", "lathe, s", "of the peer's", "goal", "reached"}}
-	for _, g := range goals {
-		if p := f.pair(g.pair); p != nil && p.StartRatio > 0 {
+	for i := range f.Pairs {
+		if p := &f.Pairs[i]; p.StartRatio > 0 {
 			rows = append(rows, []string{
-				g.work, list(p.Peer.StartSeconds), list(p.Lathe.StartSeconds), fmt.Sprintf("%.3f", p.StartRatio), "≤ " + number(startShare), yes(p.StartRatio <= startShare),
+				p.Work, list(p.Peer.StartSeconds), list(p.Lathe.StartSeconds), fmt.Sprintf("%.3f", p.StartRatio), "≤ " + number(startShare), yes(p.StartRatio <= startShare),
 			})
 		}
 	}

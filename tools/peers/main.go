@@ -25,7 +25,7 @@ type options struct {
 	rounds, steps                 int
 	size                          string
 	batch, length, threads        int
-	llama, tokenizers             string
+	llama, tokenizers, corpus     string
 }
 
 // goals are what can be measured, by name.
@@ -67,6 +67,7 @@ func run(args []string) error {
 	f.IntVar(&o.length, "length", 512, "tokens of a row")
 	f.IntVar(&o.threads, "threads", 2, "threads of both")
 	f.StringVar(&o.tokenizers, "tokenizers", "", "folder with gpt2.json and phi3.json, for tokenize-…")
+	f.StringVar(&o.corpus, "corpus", "", "JSON lines whose strings are tokenised, for tokenize-…")
 	f.StringVar(&o.llama, "llamacpp", "", "folder with llama.cpp's programs, for generate")
 	if err := f.Parse(args); err != nil {
 		return err
