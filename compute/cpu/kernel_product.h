@@ -3,6 +3,8 @@
 
 #if LATHE_TIER == 2
 enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
+#elif LATHE_TIER == 1
+enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 2 }; // 12 of 16 registers hold sums
 #else
 enum { PRODUCT_ROWS = 4, PRODUCT_VECTORS = 2 };
 #endif
