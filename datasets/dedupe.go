@@ -73,7 +73,7 @@ func FindDuplicates(ctx context.Context, f *File, o DedupeOptions) ([]Duplicate,
 		if p.problem != "" {
 			unreadable = append(unreadable, Unreadable{Line: p.line, Row: p.row, Reason: p.problem})
 		}
-		g.see(p.content, p.signature, p.signed)
+		g.see(p.content, p.signature)
 		return nil
 	})
 	if err != nil {
@@ -87,8 +87,7 @@ type rowPrint struct {
 	line, row int
 	problem   string
 	content   uint64 // 0: not to be compared
-	signature signature
-	signed    bool
+	signature *signature // nil: not signed
 }
 
 // print makes a row's hashes.
@@ -105,17 +104,18 @@ func (l *linter) print(r *Row, near bool) rowPrint {
 		p.content = l.contentHash()
 	}
 	if near && l.parts.format != FormatInputIDs {
-		p.signature, p.signed = l.minHash.sign(l.trainedTexts()...)
+		if s, ok := l.minHash.sign(l.trainedTexts()...); ok {
+			p.signature = &s
+		}
 	}
 	return p
 }
 
 // wholeHash hashes all of a row whose fields are unknown.
 func (l *linter) wholeHash() uint64 {
-	var h maphash.Hash
-	h.SetSeed(l.seed)
+	h := hasher{seed: l.seed}
 	l.hash(&h, 0)
-	return max(h.Sum64(), 1)
+	return max(h.sum, 1)
 }
 
 // trainedTexts are the texts that near duplicates share: what is asked and
@@ -160,7 +160,7 @@ func newGrouping() grouping {
 
 // see takes the next row, content 0 for one that is not compared, and returns an
 // earlier row that it repeats, or -1.
-func (g *grouping) see(content uint64, s signature, signed bool) (of int, near bool) {
+func (g *grouping) see(content uint64, s *signature) (of int, near bool) {
 	row := int32(len(g.parent))
 	g.parent = append(g.parent, row)
 	if content == 0 {
@@ -172,7 +172,7 @@ func (g *grouping) see(content uint64, s signature, signed bool) (of int, near b
 		return int(first), false
 	}
 	g.first[content] = row
-	if !signed {
+	if s == nil {
 		return -1, false
 	}
 	for b, hash := range s {

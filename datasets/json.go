@@ -2,9 +2,6 @@ package datasets
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -19,7 +16,9 @@ type node struct {
 	keyStart, keyEnd int32 // the member's name, quotes included; 0,0 in an array
 	first, next      int32 // first child and next sibling, or none
 	children         int32
-	kind             byte // 'n' 't' 'f' '"' '0' '{' '[', as jsontext's
+	marks, marksEnd  int32 // of a string: its part of the document's marks
+	kind             byte  // 'n' 't' 'f' '"' '0' '{' '[', as jsontext's
+	plainKey         bool  // the member's name has no escapes
 }
 
 // document is a row's JSON as a tree of offsets: nothing is copied, keys keep
@@ -28,123 +27,9 @@ type document struct {
 	raw   []byte
 	nodes []node // nodes[0] is the root
 
-	buffer  bytes.Buffer
-	decoder *jsontext.Decoder
-	open    []frame
-}
-
-// frame is a container that parse has not closed yet.
-type frame struct {
-	node, last int32 // last is its latest child
-}
-
-// parse reads raw, which must be one JSON value. Names given twice and bad
-// UTF-8 are accepted: the linter has findings of its own for them.
-func (d *document) parse(raw []byte) error {
-	d.raw, d.nodes, d.open = raw, d.nodes[:0], d.open[:0]
-	d.buffer = *bytes.NewBuffer(raw)
-	if d.decoder == nil {
-		d.decoder = jsontext.NewDecoder(&d.buffer, decodeOptions...)
-	} else {
-		d.decoder.Reset(&d.buffer, decodeOptions...)
-	}
-	for {
-		done, err := d.parseToken()
-		if err != nil {
-			return d.explain(err)
-		}
-		if done {
-			break
-		}
-	}
-	if _, err := d.decoder.ReadToken(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("at byte %d: there is more after the end of the JSON value", d.decoder.InputOffset()+1)
-	}
-	return nil
-}
-
-// decodeOptions accept what the linter has findings of its own for.
-var decodeOptions = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
-
-// maxDepth is far beyond any dataset's rows and bounds all walks of the tree.
-const maxDepth = 200
-
-// parseToken reads the next value or container edge, and reports whether the
-// root is complete.
-func (d *document) parseToken() (done bool, err error) {
-	var key jsontext.Value
-	var keyEnd int64
-	inObject := len(d.open) > 0 && d.nodes[d.open[len(d.open)-1].node].kind == '{'
-	kind := d.decoder.PeekKind()
-	if inObject && kind == '"' {
-		if key, err = d.decoder.ReadValue(); err != nil {
-			return false, err
-		}
-		keyEnd = d.decoder.InputOffset()
-		kind = d.decoder.PeekKind()
-	}
-	switch kind {
-	case '}', ']':
-		if _, err := d.decoder.ReadToken(); err != nil {
-			return false, err
-		}
-		top := d.open[len(d.open)-1]
-		d.open = d.open[:len(d.open)-1]
-		d.nodes[top.node].end = int32(d.decoder.InputOffset())
-		return len(d.open) == 0, nil
-	case '{', '[':
-		if _, err := d.decoder.ReadToken(); err != nil {
-			return false, err
-		}
-		if len(d.open) == maxDepth {
-			return false, fmt.Errorf("it is nested more than %d levels deep", maxDepth)
-		}
-		end := d.decoder.InputOffset()
-		n := d.add(byte(kind), end-1, end, keyEnd-int64(len(key)), keyEnd)
-		d.open = append(d.open, frame{node: n, last: none})
-		return false, nil
-	default:
-		value, err := d.decoder.ReadValue()
-		if err != nil {
-			return false, err
-		}
-		end := d.decoder.InputOffset()
-		d.add(byte(kind), end-int64(len(value)), end, keyEnd-int64(len(key)), keyEnd)
-		return len(d.open) == 0, nil
-	}
-}
-
-// add appends a node as the latest child of the open container.
-func (d *document) add(kind byte, start, end, keyStart, keyEnd int64) int32 {
-	n := int32(len(d.nodes))
-	d.nodes = append(d.nodes, node{
-		start: int32(start), end: int32(end), keyStart: int32(keyStart), keyEnd: int32(keyEnd),
-		first: none, next: none, kind: kind,
-	})
-	if len(d.open) > 0 {
-		top := &d.open[len(d.open)-1]
-		if top.last == none {
-			d.nodes[top.node].first = n
-		} else {
-			d.nodes[top.last].next = n
-		}
-		top.last = n
-		d.nodes[top.node].children++
-	}
-	return n
-}
-
-// explain makes one line of a decoder's error.
-func (d *document) explain(err error) error {
-	var syntax *jsontext.SyntacticError
-	if !errors.As(err, &syntax) {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	cause := syntax.Err
-	if errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, io.EOF) {
-		cause = errors.New("the row ends in the middle of a value")
-	}
-	return fmt.Errorf("not JSON at byte %d: %w", syntax.ByteOffset+1, cause)
+	// marks are the offsets in raw of what rules have to look at, string by string.
+	marks []int32
+	open  []frame
 }
 
 // object returns the root, or none when it is no object.
@@ -176,7 +61,7 @@ func (d *document) get(n int32, name string) int32 {
 	if name == "" || n == none || d.nodes[n].kind != '{' {
 		return none
 	}
-	for c := range d.all(n) {
+	for c := d.nodes[n].first; c != none; c = d.nodes[c].next {
 		if d.keyIs(c, name) {
 			found = c
 		}
@@ -184,22 +69,22 @@ func (d *document) get(n int32, name string) int32 {
 	return found
 }
 
-// keyIs compares a member's name without decoding it when it has no escapes.
+// keyIs compares a member's name.
 func (d *document) keyIs(n int32, name string) bool {
-	quoted := d.raw[d.nodes[n].keyStart:d.nodes[n].keyEnd]
-	if len(quoted) < 2 {
-		return false
+	x := &d.nodes[n]
+	if x.plainKey {
+		return string(d.raw[x.keyStart+1:x.keyEnd-1]) == name
 	}
-	inner := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner) == name
-	}
-	return string(unquote(quoted)) == name
+	return x.keyEnd > 0 && string(d.key(n)) == name
 }
 
 // key returns a member's name, decoded; nil for an element of an array.
 func (d *document) key(n int32) []byte {
-	return unquote(d.raw[d.nodes[n].keyStart:d.nodes[n].keyEnd])
+	x := &d.nodes[n]
+	if x.plainKey {
+		return d.raw[x.keyStart+1 : x.keyEnd-1]
+	}
+	return unquote(d.raw[x.keyStart:x.keyEnd])
 }
 
 // kind returns the kind of n, 0 for none.

@@ -88,7 +88,9 @@ func Lint(ctx context.Context, f *File, o LintOptions, yield func(Finding)) (Sum
 		l := &linter{lintShared: shared}
 		return l.row
 	}
-	if err := each(ctx, f, o.Workers, newWork, w.collect); err != nil {
+	err := each(ctx, f, o.Workers, newWork, w.collect)
+	w.countFormats()
+	if err != nil {
 		return w.summary, err
 	}
 	var fault *RowError
@@ -111,8 +113,7 @@ type rowReport struct {
 	format    Format
 	findings  []Finding
 	content   uint64 // hash of what the row trains; 0: not to be compared
-	signature signature
-	signed    bool
+	signature *signature // nil: not signed
 	class     string
 	hasClass  bool
 
@@ -129,6 +130,7 @@ type lintFile struct {
 	summary Summary
 
 	formats      []Format // of each row
+	same         int      // rows at the end with one format, not counted yet
 	repeats      grouping
 	encoded      int
 	firstEncoded [2]int // line and row
@@ -155,9 +157,12 @@ func (w *lintFile) at(line, row int, code, message string) Finding {
 }
 
 func (w *lintFile) collect(r rowReport) error {
+	if w.same > 0 && w.formats[len(w.formats)-1] != r.format {
+		w.countFormats()
+	}
+	w.same++
 	w.summary.Rows++
 	w.summary.Bytes += int64(r.bytes)
-	w.summary.Formats[r.format]++
 	w.formats = append(w.formats, r.format)
 	for _, f := range r.findings {
 		w.report(f)
@@ -167,7 +172,7 @@ func (w *lintFile) collect(r rowReport) error {
 		f := w.at(r.line, r.row, CodeTemplateError, "the model has no chat template, and rows of messages need one (reported once for the file)")
 		w.report(f)
 	}
-	switch first, near := w.repeats.see(r.content, r.signature, r.signed); {
+	switch first, near := w.repeats.see(r.content, r.signature); {
 	case first < 0:
 	case near:
 		w.report(w.at(r.line, r.row, CodeDuplicateNear, fmt.Sprintf("nearly the same as row %d on line %d", first, w.line(first))))
@@ -187,6 +192,14 @@ func (w *lintFile) collect(r rowReport) error {
 		w.options.Progress(w.summary.Rows, w.summary.Bytes)
 	}
 	return nil
+}
+
+// countFormats counts the rows since the format last changed: nearly always the whole file's.
+func (w *lintFile) countFormats() {
+	if w.same > 0 {
+		w.summary.Formats[w.formats[len(w.formats)-1]] += w.same
+		w.same = 0
+	}
 }
 
 func (w *lintFile) countTokens(r rowReport) {

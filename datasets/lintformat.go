@@ -175,13 +175,26 @@ var refusals = []string{
 	"i'm an ai", "i am an ai", "my knowledge cutoff",
 }
 
+// refusalFirst and refusalSecond have a bit for each way in which refusals begin (as, my, i with a space or an apostrophe), at its
+// first and second byte.
+var refusalFirst, refusalSecond = func() (first, second [256]uint8) {
+	for bit, start := range [...]string{"as", "my", "i ", "i'", "i\xe2"} {
+		for _, upper := range [...]byte{0, 0x20} {
+			if start[0] >= 'a' {
+				first[start[0]&^upper] |= 1 << bit
+			}
+			if second[start[1]] |= 1 << bit; start[1] >= 'a' && start[1] <= 'z' {
+				second[start[1]&^upper] |= 1 << bit
+			}
+		}
+	}
+	return first, second
+}()
+
 // refusalAt looks at the words of the first two hundred bytes.
 func refusalAt(inner []byte) (start, end int) {
 	for i := range min(len(inner)-1, 200) {
-		switch c, next := inner[i]|0x20, inner[i+1]; {
-		case c == 'a' && next|0x20 == 's', c == 'm' && next|0x20 == 'y': // as an ai, my knowledge
-		case c == 'i' && (next == ' ' || next == '\'' || next == 0xe2): // i cannot, i'm, i’m
-		default:
+		if refusalFirst[inner[i]]&refusalSecond[inner[i+1]] == 0 {
 			continue
 		}
 		if i > 0 && isAlphanumeric(inner[i-1]) && !escaped(inner, i-1) {

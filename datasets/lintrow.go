@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
@@ -41,7 +42,9 @@ func (l *linter) row(r *Row) rowReport {
 	l.structure()
 	l.out.content = l.contentHash()
 	if l.options.Near && l.parts.format != FormatInputIDs {
-		l.out.signature, l.out.signed = l.minHash.sign(l.trainedTexts()...)
+		if s, ok := l.minHash.sign(l.trainedTexts()...); ok {
+			l.out.signature = &s
+		}
 	}
 	if l.options.By != "" {
 		l.out.class, l.out.hasClass = l.classOf(l.options.By), true
@@ -169,10 +172,9 @@ func (l *linter) duplicateKey(first, second int32) {
 // in the order of their keys are still the same example. 0 is a row that is
 // nothing to compare.
 func (l *linter) contentHash() uint64 {
-	var h maphash.Hash
-	h.SetSeed(l.seed)
+	h := hasher{seed: l.seed}
 	some := false
-	for _, n := range []int32{
+	for _, n := range [...]int32{
 		l.parts.system, l.parts.history, l.parts.prompt, l.parts.query, l.parts.response, l.parts.messages, l.parts.tools,
 		l.parts.text, l.parts.chosen, l.parts.rejected, l.parts.ids, l.parts.labels,
 	} {
@@ -182,32 +184,46 @@ func (l *linter) contentHash() uint64 {
 	if !some {
 		return 0
 	}
-	return max(h.Sum64(), 1)
+	return max(h.sum, 1)
+}
+
+// hasher hashes a sequence of texts and marks.
+type hasher struct {
+	seed maphash.Seed
+	sum  uint64
+}
+
+func (h *hasher) text(kind byte, text []byte) {
+	h.mark(kind)
+	h.sum ^= maphash.Bytes(h.seed, text)
+}
+
+// mark mixes a byte in, so that order counts.
+func (h *hasher) mark(kind byte) {
+	h.sum = bits.RotateLeft64((h.sum^uint64(kind))*0x9e3779b97f4a7c15, 29)
 }
 
 // hash adds value n in a form that does not depend on spacing and escapes.
-func (l *linter) hash(h *maphash.Hash, n int32) {
+func (l *linter) hash(h *hasher, n int32) {
 	switch l.d.kind(n) {
 	case 0, 'n':
-		h.WriteByte('n')
+		h.mark('n')
 	case '"':
 		inner := l.inner(n)
 		if l.respelt {
 			quoted := quote(l.d.text(n))
 			inner = quoted[1 : len(quoted)-1]
 		}
-		h.WriteByte('"')
-		h.Write(inner)
-		h.WriteByte('"')
+		h.text('"', inner)
 	case '{', '[':
-		h.WriteByte(l.d.kind(n))
-		for c := range l.d.all(n) {
-			h.Write(l.d.key(c))
+		h.mark(l.d.kind(n))
+		for c := l.d.nodes[n].first; c != none; c = l.d.nodes[c].next {
+			h.text(':', l.d.key(c))
 			l.hash(h, c)
 		}
-		h.WriteByte('}')
+		h.mark('}')
 	default:
-		h.Write(l.d.value(n))
+		h.text('0', l.d.value(n))
 	}
 }
 

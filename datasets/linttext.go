@@ -22,9 +22,12 @@ const (
 	highE2   // zero width, direction
 	highEF   // byte order mark, replacement character, full-width bar
 	highF3   // tag characters
+
+	quotation // in JSON strings only, where these two have a meaning of their own
+	forbidden
 )
 
-// classes is the table of the one walk over a text's bytes.
+// classes says of each byte of a text which rule has to look at it.
 var classes = func() (t [256]class) {
 	for c := range 0x20 {
 		t[c] = control
@@ -38,31 +41,40 @@ var classes = func() (t [256]class) {
 	return t
 }()
 
-// text walks over the raw bytes of string n once. Escapes that stand for
-// themselves are stepped over; with \u in it the text is decoded first.
+// text looks at the marks that parse left in string n. With \u in it the text is decoded first.
 func (l *linter) text(n int32) {
+	x := &l.d.nodes[n]
+	if x.marks == x.marksEnd {
+		return
+	}
+	if len(l.told) > 0 {
+		clear(l.told)
+	}
 	inner := l.inner(n)
-	clear(l.told)
-	for i := 0; i < len(inner); i++ {
-		c := classes[inner[i]]
-		if c == plain {
+	next := 0
+	for _, mark := range l.d.marks[x.marks:x.marksEnd] {
+		i := int(mark - x.start - 1)
+		if i < next {
+			continue // in something that is dealt with
+		}
+		if inner[i] != '\\' {
+			next = l.special(n, inner, i, classes[inner[i]], false) + 1
+			for next < len(inner) && isDigit(inner[next]) { // the rest of a long number has no mark
+				next = l.special(n, inner, next, digit, false) + 1
+			}
 			continue
 		}
-		if c != backslash {
-			i = l.special(n, inner, i, c, false)
-			continue
-		}
-		i++ // the decoder made sure that there is one more
-		switch inner[i] {
+		switch inner[i+1] {
 		case 'u':
 			l.respelt = true
 			l.escapedText(n)
 			return
 		case '/':
 			l.respelt = true
-		case 'b', 'f':
-			l.once(n, inner, i-1, i+1, false, CodeControlCharacter, "the control character \\%c", inner[i])
+		default: // \b and \f
+			l.once(n, inner, i, i+2, false, CodeControlCharacter, "the control character \\%c", inner[i+1])
 		}
+		next = i + 2
 	}
 }
 
@@ -235,6 +247,14 @@ var controlTokens = []string{
 var tokensByStart = func() (t [256][]string) {
 	for _, token := range controlTokens {
 		t[token[1]] = append(t[token[1]], token)
+	}
+	return t
+}()
+
+// tokenStarts has the control tokens by their second and third byte.
+var tokenStarts = func() (t [1 << 16]bool) {
+	for _, token := range controlTokens {
+		t[int(token[1])<<8|int(token[2])] = true
 	}
 	return t
 }()

@@ -93,21 +93,35 @@ var numberDetectors = [...]struct {
 	at           func(text []byte, i, end int, decoded bool) (span, bool)
 }{{13, 0, cardAt}, {9, 0, ssnAt}, {4, 3, ipv4At}, {8, 0, phoneAt}}
 
-// numberAt looks at the number that begins with the digit at i. It returns what
-// the number is, if anything, and where the walk goes on.
-func numberAt(text []byte, i int, decoded bool) (found span, ok bool, next int) {
-	end, digits, dots := i, 0, 0
-	for end < len(text) && end-i < maxNumber && (isDigit(text[end]) || strings.IndexByte(" -.()", text[end]) >= 0) {
+// numberBytes are what numbers are written with.
+var numberBytes = func() (t [256]bool) {
+	for _, c := range []byte("0123456789 -.()") {
+		t[c] = true
+	}
+	return t
+}()
+
+// numberEnd gives the end of the digits and separators from the digit at i on, and how many digits and dots they are.
+func numberEnd(text []byte, i int) (end, digits, dots int) {
+	last := i
+	for end = i; end < len(text) && end-i < maxNumber && numberBytes[text[end]]; end++ {
 		if isDigit(text[end]) {
 			digits++
+			last = end
 		} else if text[end] == '.' {
 			dots++
 		}
-		end++
 	}
-	for !isDigit(text[end-1]) {
-		end--
-	}
+	return last + 1, digits, dots
+}
+
+// isPersonal says whether a number of so many digits and dots can be one that a detector knows.
+func isPersonal(digits, dots int) bool { return digits >= 8 || digits >= 4 && dots >= 3 }
+
+// numberAt looks at the number that begins with the digit at i. It returns what
+// the number is, if anything, and where the walk goes on.
+func numberAt(text []byte, i int, decoded bool) (found span, ok bool, next int) {
+	end, digits, dots := numberEnd(text, i)
 	next = i + 1
 	for next < end && isDigit(text[next]) {
 		next++
@@ -115,7 +129,7 @@ func numberAt(text []byte, i int, decoded bool) (found span, ok bool, next int) 
 	if found, ok := ibanBefore(text, i, decoded); ok {
 		return found, true, found.end
 	}
-	if digits < 4 || digits < 8 && dots < 3 {
+	if !isPersonal(digits, dots) {
 		return span{}, false, end
 	}
 	for _, d := range numberDetectors {

@@ -59,9 +59,26 @@ func readTurn(d *document, n int32, tags *Tags) turn {
 		}
 	}
 	t.hasRole = who != none
-	t.name = d.text(who)
+	t.name = d.name(who)
 	t.role = tags.role(t.name, t.roleKey)
 	return t
+}
+
+// name is text for the name of a role, of which there are few.
+func (d *document) name(n int32) string {
+	switch value := d.value(n); string(value) {
+	case `"system"`:
+		return "system"
+	case `"user"`:
+		return "user"
+	case `"assistant"`:
+		return "assistant"
+	case `"human"`:
+		return "human"
+	case `"gpt"`:
+		return "gpt"
+	}
+	return d.text(n)
 }
 
 // role says what a name means.
