@@ -86,7 +86,7 @@ func FindDuplicates(ctx context.Context, f *File, o DedupeOptions) ([]Duplicate,
 type rowPrint struct {
 	line, row int
 	problem   string
-	content   uint64 // 0: not to be compared
+	content   uint64     // 0: not to be compared
 	signature *signature // nil: not signed
 }
 

@@ -112,7 +112,7 @@ type rowReport struct {
 	bytes     int
 	format    Format
 	findings  []Finding
-	content   uint64 // hash of what the row trains; 0: not to be compared
+	content   uint64     // hash of what the row trains; 0: not to be compared
 	signature *signature // nil: not signed
 	class     string
 	hasClass  bool
