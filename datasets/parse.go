@@ -43,7 +43,7 @@ func (d *document) scan() bool {
 			}
 			i = skipBlanks(d.raw, i+1)
 		}
-		opened := false
+		var opened bool
 		if i, opened = d.scanValue(i, keyStart, keyEnd); i < 0 {
 			return false
 		}
@@ -189,7 +189,8 @@ func (d *document) scanString(i int) int {
 		if i = len(raw) - len(s); i == len(raw) {
 			return -1
 		}
-		c, next, mark := stringClasses[raw[i]], i+1, false
+		c, next := stringClasses[raw[i]], i+1
+		var mark bool
 		switch c {
 		case quotation:
 			return next
