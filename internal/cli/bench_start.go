@@ -131,8 +131,11 @@ func timeStart(ctx context.Context, runYAML string) (first, steady float64, err 
 		}
 		last = s.Text()
 	}
-	if err := cmd.Wait(); err != nil || len(ends) < 2 {
-		return 0, 0, fmt.Errorf("lathe train -c %s gave %d steps (%v): its last line was %s", runYAML, len(ends), err, last)
+	if err := cmd.Wait(); err != nil {
+		return 0, 0, fmt.Errorf("lathe train -c %s: %w; its last line was %s", runYAML, err, last)
+	}
+	if len(ends) < 2 {
+		return 0, 0, fmt.Errorf("lathe train -c %s gave %d steps: its last line was %s", runYAML, len(ends), last)
 	}
 	var steps []float64
 	for i := range ends[1:] {

@@ -15,8 +15,8 @@ func maxRSS(p *os.ProcessState) int64 {
 	case !ok:
 		return 0
 	case runtime.GOOS == "darwin": // counts bytes, the others KiB
-		return int64(u.Maxrss)
+		return u.Maxrss
 	default:
-		return int64(u.Maxrss) << 10
+		return u.Maxrss << 10
 	}
 }
