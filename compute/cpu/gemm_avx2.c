@@ -46,21 +46,31 @@ INLINE vec v_round_bf16(vec v) {
     return _mm256_and_ps(rounded, _mm256_castsi256_ps(high));
 }
 
-// quant4_lookup picks by bits 0-2 from both halves of the code book and by bit 3 between the two.
+// codebook is the code book's floats by the significance of their bytes: one byte shuffle looks 16 codes up in a plane. (The
+// permutation of floats by bits 0-2, twice, and a blend by bit 3 take 4 and 2 cycles each on AMD's first cores with AVX2.)
 typedef struct {
-    vec low, high;
+    __m128i plane[4];
 } codebook;
-INLINE codebook v_codebook(const float code[16]) { return (codebook){_mm256_loadu_ps(code), _mm256_loadu_ps(code + 8)}; }
-INLINE vec quant4_lookup(codebook code, __m256i index) {
-    vec low = _mm256_permutevar8x32_ps(code.low, index), high = _mm256_permutevar8x32_ps(code.high, index);
-    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+INLINE codebook v_codebook(const float code[16]) {
+    const __m128i by_byte = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m128 r[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        r[i] = _mm_castsi128_ps(_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(code + 4 * i)), by_byte));
+    _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+    return (codebook){{_mm_castps_si128(r[0]), _mm_castps_si128(r[1]), _mm_castps_si128(r[2]), _mm_castps_si128(r[3])}};
 }
 
 // v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
 INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
-    __m256i pairs = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
-    *odd = quant4_lookup(code, pairs);
-    *even = quant4_lookup(code, _mm256_srli_epi32(pairs, 4));
+    const __m128i pairs = _mm_loadl_epi64((const __m128i *)p);
+    const __m128i index = _mm_and_si128(_mm_unpacklo_epi64(_mm_srli_epi16(pairs, 4), pairs), _mm_set1_epi8(15));
+    const __m128i b0 = _mm_shuffle_epi8(code.plane[0], index), b1 = _mm_shuffle_epi8(code.plane[1], index);
+    const __m128i b2 = _mm_shuffle_epi8(code.plane[2], index), b3 = _mm_shuffle_epi8(code.plane[3], index);
+    const __m128i el = _mm_unpacklo_epi8(b0, b1), eh = _mm_unpacklo_epi8(b2, b3); // low and high halves of the even floats
+    const __m128i ol = _mm_unpackhi_epi8(b0, b1), oh = _mm_unpackhi_epi8(b2, b3);
+    *even = _mm256_castsi256_ps(_mm256_set_m128i(_mm_unpackhi_epi16(el, eh), _mm_unpacklo_epi16(el, eh)));
+    *odd = _mm256_castsi256_ps(_mm256_set_m128i(_mm_unpackhi_epi16(ol, oh), _mm_unpacklo_epi16(ol, oh)));
 }
 
 // v_interleave returns a0 b0 a1 b1 … in two vectors.
