@@ -1,7 +1,6 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -54,24 +53,17 @@ func (m *Model) Diagnose(in Input, o StepOptions) (*NonFinite, error) {
 	if err != nil {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
-	pieces, firsts := m.pieces(in)
-	for i, piece := range pieces {
-		if err := m.prepare(piece, &o); err != nil {
-			return nil, fmt.Errorf("diagnose: %w", err)
-		}
-		w := &m.work
-		t := &tracer{Device: m.dev, names: m.bufferNames(), tokens: len(piece.Tokens), seqs: piece.Seqs, first: firsts[i]}
-		m.lossPass(t, w.saved, w.scratch, piece, o.ofPiece(i))
-		w.saved.Release(0)
-		w.scratch.Release(0)
-		if err := errors.Join(m.dev.Sync(), w.err()); err != nil {
-			return nil, fmt.Errorf("diagnose: %w", err)
-		}
-		if t.found != nil {
-			return t.found, nil
-		}
+	var found *NonFinite
+	err = m.inPieces(in, &o, func(piece Input, first int, o *StepOptions) (over bool) {
+		t := &tracer{Device: m.dev, names: m.bufferNames(), tokens: len(piece.Tokens), seqs: piece.Seqs, first: first}
+		m.lossPass(t, m.work.saved, m.work.scratch, piece, o)
+		found = t.found
+		return found != nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("diagnose: %w", err)
 	}
-	return nil, nil
+	return found, nil
 }
 
 // bufferNames names the modules of weights, and the gradients by their tensors.

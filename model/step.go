@@ -68,22 +68,34 @@ func (m *Model) step(in Input, o *StepOptions) ([]float32, error) {
 		return nil, err
 	}
 	out := make([]float32, 0, len(in.Tokens))
-	pieces, _ := m.pieces(in)
-	for i, piece := range pieces {
-		if err := m.prepare(piece, o); err != nil {
-			return nil, err
-		}
-		w := &m.work
-		logprobs := m.lossPass(m.dev, w.saved, w.scratch, piece, o.ofPiece(i))
+	err = m.inPieces(in, o, func(piece Input, _ int, o *StepOptions) (over bool) {
+		logprobs := m.lossPass(m.dev, m.work.saved, m.work.scratch, piece, o)
 		out = out[:len(out)+len(piece.Tokens)]
 		m.dev.Download(compute.Bytes(out[len(out)-len(piece.Tokens):]), logprobs)
-		w.saved.Release(0)
-		w.scratch.Release(0)
-		if err := errors.Join(m.dev.Sync(), w.err()); err != nil {
-			return nil, err
-		}
+		return false
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// inPieces runs a pass over each piece of a batch in prepared memory, until one says that it is over; first is the piece's first sequence
+// in the batch.
+func (m *Model) inPieces(in Input, o *StepOptions, run func(piece Input, first int, o *StepOptions) (over bool)) error {
+	pieces, firsts := m.pieces(in)
+	for i, piece := range pieces {
+		if err := m.prepare(piece, o); err != nil {
+			return err
+		}
+		over := run(piece, firsts[i], o.ofPiece(i))
+		m.work.saved.Release(0)
+		m.work.scratch.Release(0)
+		if err := errors.Join(m.dev.Sync(), m.work.err()); err != nil || over {
+			return err
+		}
+	}
+	return nil
 }
 
 // pieces are a batch as the device wants it. Gradients add up and no operation of a step looks beyond a sequence, so that a cut

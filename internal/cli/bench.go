@@ -183,6 +183,11 @@ func breakDown(p *cpu.Profile, shapes bool) []performance.Operation {
 	return append(out, performance.Operation{Name: performance.Between, Seconds: rest, Share: rest / seconds})
 }
 
+// Figures of an operation, for total.
+func seconds(o performance.Operation) float64    { return o.Seconds }
+func flops(o performance.Operation) float64      { return o.FLOPs }
+func bytesMoved(o performance.Operation) float64 { return o.Bytes }
+
 // total sums a figure of a break-down.
 func total(operations []performance.Operation, figure func(performance.Operation) float64, names ...string) (sum float64) {
 	for _, o := range operations {

@@ -32,7 +32,7 @@ func benchGenerateCommand(e *env) *cobra.Command {
 		return e.benchGenerate(ctx, f)
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&f.size, "size", f.size, "the random llama's size: 1m, 3m, 10m, 30m, 60m, 120m or 200m")
+	sizeFlag(cmd, &f.size, f.size)
 	flags.StringVar(&f.model, "model", "", "generate with this model instead of a random one")
 	flags.BoolVar(&f.in4bit, "load-in-4bit", f.in4bit, "quantise the linear layers to NF4")
 	flags.IntVar(&f.tokens, "tokens", f.tokens, "new tokens of a sequence")
@@ -159,7 +159,7 @@ func (b *bencher) profileGeneration(ctx context.Context, f generateBench, r *per
 		return true
 	})
 	r.Operations = breakDown(profile, f.shapes)
-	r.BytesPerToken = total(r.Operations, func(o performance.Operation) float64 { return o.Bytes }) / float64(f.tokens-1)
+	r.BytesPerToken = total(r.Operations, bytesMoved) / float64(f.tokens-1)
 	return err
 }
 

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"lathe/model"
 )
@@ -25,6 +28,13 @@ func benchSizes() []string {
 	return slices.SortedFunc(maps.Keys(benchShapes), func(a, b string) int {
 		return benchShapes[a]["hidden_size"].(int) - benchShapes[b]["hidden_size"].(int)
 	})
+}
+
+// sizeFlag chooses a random llama.
+func sizeFlag(cmd *cobra.Command, size *string, usual string) {
+	names := benchSizes()
+	last := len(names) - 1
+	cmd.Flags().StringVar(size, "size", usual, fmt.Sprintf("the random llama's size: %s or %s", strings.Join(names[:last], ", "), names[last]))
 }
 
 func benchConfig(size string) (model.Config, error) {

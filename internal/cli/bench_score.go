@@ -28,7 +28,7 @@ func benchScoreCommand(e *env) *cobra.Command {
 		return e.benchScore(ctx, f)
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&f.size, "size", "60m", "the random llama's size: 1m, 3m, 10m, 30m, 60m, 120m or 200m")
+	sizeFlag(cmd, &f.size, "60m")
 	flags.StringVar(&f.model, "model", "", "score with this model instead of a random one")
 	flags.IntVar(&f.rows, "rows", 32, "rows to score")
 	flags.BoolVar(&f.shapes, "shapes", false, "break the time down by the shapes of operations too")
@@ -73,9 +73,7 @@ func (e *env) benchScore(ctx context.Context, f scoreBench) (report, error) {
 	if r.Head, err = b.head(performance.WhatScore); err != nil {
 		return report{}, err
 	}
-	flops := total(r.Operations, func(o performance.Operation) float64 { return o.FLOPs })
-	seconds := total(r.Operations, func(o performance.Operation) float64 { return o.Seconds })
-	r.GFLOPs = flops / seconds / 1e9
+	r.GFLOPs = total(r.Operations, flops) / total(r.Operations, seconds) / 1e9
 	r.MFLOPPerToken, r.Share = 1e3*r.GFLOPs/r.TokensPerSecond, r.GFLOPs/r.Peak.SGEMM
 	return report{json: r, rows: scoreRowsTable(r), operations: r.Operations, peak: r.Peak}, nil
 }

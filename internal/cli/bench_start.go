@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ func benchStartCommand(e *env) *cobra.Command {
 	cmd := benchLeaf(e, "start", "From the start of `lathe train` to the end of step 1, less a steady step", func(ctx context.Context, _ []string) (report, error) {
 		return e.benchStart(ctx, f)
 	})
-	cmd.Flags().StringVar(&f.size, "size", "60m", "the random llama's size: 1m, 3m, 10m, 30m, 60m, 120m or 200m")
+	sizeFlag(cmd, &f.size, "60m")
 	cmd.Flags().StringVar(&f.method, "method", "qlora", "full, lora or qlora")
 	cmd.Flags().StringVar(&f.keep, "keep", "", "write model, rows and run.yaml into this folder, and leave them there")
 	return cmd
@@ -141,5 +140,5 @@ func timeStart(ctx context.Context, runYAML string) (first, steady float64, err 
 	for i := range ends[1:] {
 		steps = append(steps, ends[i+1]-ends[i])
 	}
-	return ends[0], performance.Median(slices.Clone(steps)), nil
+	return ends[0], performance.Median(steps), nil
 }

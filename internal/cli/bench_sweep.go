@@ -40,7 +40,6 @@ func (e *env) benchSweep(ctx context.Context, f trainBench) (report, error) {
 		if err != nil {
 			return report{}, err
 		}
-		seconds := func(o performance.Operation) float64 { return o.Seconds }
 		attention := total(r.Operations, seconds, "Attention", "AttentionBackward") / total(r.Operations, seconds)
 		micros := 1e6 / r.TokensPerSecond
 		s.Points = append(s.Points, performance.SweepPoint{

@@ -43,7 +43,7 @@ func benchTrainCommand(e *env) *cobra.Command {
 		return e.benchTrain(ctx, f)
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&f.size, "size", "60m", "the random llama's size: 1m, 3m, 10m, 30m, 60m, 120m or 200m")
+	sizeFlag(cmd, &f.size, "60m")
 	flags.StringVar(&f.method, "method", "lora", "full, lora or qlora")
 	flags.StringVar(&f.dtype, "dtype", performance.Float32, "float32 or bfloat16: the products' operands, where the processor has it")
 	flags.StringVar(&f.trains, "rows", rowsFull, "full: rows of --length tokens; ragged: GSM8K's lengths, questions masked")
@@ -120,12 +120,10 @@ func (b *bencher) train(ctx context.Context, f trainBench) (r performance.Train,
 	if f.dtype == performance.BFloat16 && b.multiplies(compute.BF16) {
 		r.DType = f.dtype
 	}
-	seconds := total(r.Operations, func(o performance.Operation) float64 { return o.Seconds })
-	flops := total(r.Operations, func(o performance.Operation) float64 { return o.FLOPs })
 	switch {
 	case f.data != "" || f.model != "": // what was done stands for what is needed
 		r.Rows, r.Length = filepath.Base(f.data), 0
-		r.MFLOPPerToken = flops / (r.TokensPerSecond * seconds) / 1e6
+		r.MFLOPPerToken = total(r.Operations, flops) / (r.TokensPerSecond * total(r.Operations, seconds)) / 1e6
 	default:
 		cfg, err := benchConfig(f.size)
 		if err != nil {

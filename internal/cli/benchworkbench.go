@@ -51,23 +51,12 @@ type workbenchFlags struct {
 // benchWorkbenchCommand times one run that trains by turns without a screen and with the workbench open.
 func benchWorkbenchCommand(e *env) *cobra.Command {
 	f := workbenchFlags{trainBench: trainBench{method: string(trainer.MethodLoRA), dtype: performance.Float32, r: 16, trains: rowsFull}}
-	cmd := &cobra.Command{
-		Use:   "workbench",
-		Short: "Training speed with the workbench open and somebody scrolling a long file, against headless",
-		Args:  maxArgs(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := e.benchWorkbench(cmd.Context(), f)
-			if err != nil {
-				return err
-			}
-			if e.json {
-				return writeJSON(e.stdout, r)
-			}
-			table(e.stdout, r.rows())
-			return nil
-		},
-	}
-	cmd.Flags().StringVar(&f.size, "size", "60m", "10m or 60m: the random llama's size")
+	const short = "Training speed with the workbench open and somebody scrolling a long file, against headless"
+	cmd := benchLeaf(e, "workbench", short, func(ctx context.Context, _ []string) (report, error) {
+		r, err := e.benchWorkbench(ctx, f)
+		return report{json: r, rows: r.rows()}, err
+	})
+	sizeFlag(cmd, &f.size, "60m")
 	cmd.Flags().IntVar(&f.batch, "batch", 1, "rows of a step")
 	cmd.Flags().IntVar(&f.length, "length", 512, "tokens of a row")
 	cmd.Flags().IntVar(&f.rows, "rows", 1_000_000, "rows of the file that is scrolled through")
@@ -276,15 +265,10 @@ func (b *workbenchBench) result() workbenchResult {
 	}
 	return workbenchResult{
 		What: "workbench", Rows: b.flags.rows, Keys: b.flags.keys, Pairs: b.flags.pairs,
-		Headless: median(b.headless), Open: median(b.open),
-		Ratio: median(ratios), Lowest: slices.Min(ratios), Highest: slices.Max(ratios),
+		Headless: performance.Median(b.headless), Open: performance.Median(b.open),
+		Ratio: performance.Median(ratios), Lowest: slices.Min(ratios), Highest: slices.Max(ratios),
 		BytesPerSecond: float64(b.written.Load()) / b.seconds,
 	}
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }
 
 func (r workbenchResult) rows() [][]string {
