@@ -12,7 +12,7 @@ import (
 
 // Run with: LATHE_THREADS=1 go test -run '^$' -bench Quantize4 ./compute/cpu
 //
-// GB/s are bytes of the source, by the best run; with one thread they are counted in CPU time, as in BenchmarkProducts. The
+// GB/s are bytes of the source, by the best run; with one thread they are counted in CPU time, as in BenchmarkOperations. The
 // matrix exceeds the caches, as a checkpoint's does.
 func BenchmarkQuantize4(b *testing.B) {
 	const out, in = 2048, 4096
