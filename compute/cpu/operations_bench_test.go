@@ -235,7 +235,9 @@ func (s *benchStep) others() []benchmarkCase {
 	each := func(name string, bytes float64, run func()) {
 		cases = append(cases, benchmarkCase{name: name, bytes: bytes, run: run})
 	}
-	each("RMSNorm", 2*rows, func() { s.d.RMSNorm(compute.RMSNorm{Y: s.narrow2, X: s.narrow, RStd: rstd, W: w, N: n, C: c, Eps: 1e-5}) })
+	each("RMSNorm", 2*rows, func() {
+		s.d.RMSNorm(compute.RMSNorm{Y: s.narrow2, X: s.narrow, RStd: rstd, W: w, N: n, C: c, Eps: 1e-5})
+	})
 	each("RMSNormBackward", 4*rows, func() {
 		s.d.RMSNormBackward(compute.RMSNormBackward{
 			DX: s.narrow2, DY: s.wide.Slice(0, n*c), X: s.narrow, RStd: rstd, W: w, N: n, C: c, Accumulate: true,
