@@ -65,6 +65,26 @@ func (c *checked) copyIn(to driver.Ptr, src []byte) {
 	}
 }
 
+// copyOut reads numbers back, after all that was asked for before.
+func (c *checked) copyOut(dst []float32, from driver.Ptr) {
+	if !c.OK {
+		return
+	}
+	if err := c.d.ctx.CopyOut(compute.Bytes(dst), from, c.d.stream); err != nil {
+		c.Fail("%w", err)
+	}
+}
+
+// copyWithin copies bytes of the workspace.
+func (c *checked) copyWithin(to, from driver.Ptr, bytes int64) {
+	if !c.OK {
+		return
+	}
+	if err := c.d.ctx.Copy(to, from, bytes, c.d.stream); err != nil {
+		c.Fail("%w", err)
+	}
+}
+
 // blockThreads is the block of kernels that work element by element.
 const blockThreads = 256
 

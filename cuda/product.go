@@ -106,7 +106,16 @@ type product struct {
 	compute    compute.DType
 }
 
-// bytes is the workspace that multiply takes.
+// workspace is what a plan has to hold for multiply: that of the product, and of the library's trial where it may get the product. Whether
+// it is installed does not change the plan.
+func (p *product) workspace() int64 {
+	if p.forLt() {
+		return max(p.bytes(), verifyBytes())
+	}
+	return p.bytes()
+}
+
+// bytes is the workspace that the product itself takes.
 func (p *product) bytes() int64 {
 	l := &layout{}
 	if p.compute == compute.F32 {

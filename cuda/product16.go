@@ -72,16 +72,16 @@ func (p *product) joined(n narrow) (bool, int) {
 // multiply16 multiplies on the tensor cores: operands are made 16 bits wide first, where they are not.
 func (c *checked) multiply16(p *product) {
 	lt := c.withLt(p) // which may take the workspace itself
-	n := c.packed(p)
+	n := c.packed(p, c.layout(p.bytes()))
 	if lt && c.multiplyLt(p, n) {
 		return
 	}
 	c.kernel16(p, n)
 }
 
-// packed makes a product's operands 16 bits wide.
-func (c *checked) packed(p *product) narrow {
-	n := p.narrow(c.layout(p.bytes()))
+// packed makes a product's operands 16 bits wide, in the workspace that it is given.
+func (c *checked) packed(p *product, l *layout) narrow {
+	n := p.narrow(l)
 	c.pack(n.a, p.a, p.compute, 1)
 	c.pack(n.b, p.b, p.compute, 1)
 	if p.r > 0 {

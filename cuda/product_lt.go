@@ -56,10 +56,13 @@ func (o Options) ltCandidates() []string {
 	return cublaslt.Candidates(env)
 }
 
+// forLt says whether a product is one that the library may get.
+func (p *product) forLt() bool { return p.compute != compute.F32 && p.m*p.n*(p.k+p.r) >= ltLeast }
+
 // withLt says whether a product goes to cuBLASLt.
 func (c *checked) withLt(p *product) bool {
 	d := c.d
-	if !c.OK || p.m*p.n*(p.k+p.r) < ltLeast {
+	if !c.OK || !p.forLt() {
 		return false
 	}
 	if !d.lt.tried {
@@ -169,51 +172,78 @@ func (d *Device) plan(p *product, a, b narrowed, k int, bias driver.Ptr) *cublas
 	return plan
 }
 
+// The shape of the products that verifyLt compares.
+const verifyM, verifyN, verifyK, verifyR = 136, 264, 320, 16
+
+// verification is where verifyLt's numbers lie in the workspace, and what is left of that for the products' packed operands.
+type verification struct {
+	a, u, bias, own, other driver.Ptr
+	rest                   layout
+}
+
+func layVerification(l *layout) (v verification) {
+	v.a, v.u, v.bias = l.take(4*(verifyM+verifyN)*verifyK), l.take(4*(verifyM+verifyN)*verifyR), l.take(4*verifyN)
+	v.own, v.other = l.take(4*verifyM*verifyN), l.take(4*verifyM*verifyN)
+	v.rest.at = l.at + driver.Ptr(l.size)
+	return v
+}
+
+// verifyBytes is the workspace of verifyLt, which a plan holds for each product that may go to the library: what the library is compared
+// with must not take memory that nobody planned.
+func verifyBytes() int64 {
+	var l layout
+	layVerification(&l)
+	most := int64(0)
+	for _, p := range exampleProducts(0, 0) {
+		most = max(most, p.bytes())
+	}
+	return l.size + most
+}
+
 // verifyLt compares products of small whole numbers, which are exact in every order, with those of own kernels: a library that is broken,
 // or that this package misunderstands, must not train.
 func (c *checked) verifyLt(t compute.DType) error {
-	const m, n, k, r = 136, 264, 320, 16
 	d, random := c.d, rand.New(rand.NewPCG(1, 1))
-	var buffers []compute.Buffer
-	defer func() {
-		for _, b := range buffers {
-			b.Free()
+	v := layVerification(c.layout(verifyBytes()))
+	for _, x := range []struct {
+		at    driver.Ptr
+		count int
+	}{{v.a, (verifyM + verifyN) * verifyK}, {v.u, (verifyM + verifyN) * verifyR}, {v.bias, verifyN}, {v.own, verifyM * verifyN}} {
+		numbers := make([]float32, x.count)
+		for i := range numbers {
+			numbers[i] = float32(random.IntN(5) - 2)
 		}
-	}()
-	numbers := func(count int) (driver.Ptr, compute.Buffer) {
-		x := make([]float32, count)
-		for i := range x {
-			x[i] = float32(random.IntN(5) - 2)
-		}
-		b, err := compute.From(d, x)
-		if err != nil {
-			c.Fail("%w", err)
-			return 0, nil
-		}
-		buffers = append(buffers, b)
-		return b.(*buffer).address(), b
+		c.copyIn(x.at, compute.Bytes(numbers))
 	}
-	a, _ := numbers((m + n) * k)
-	u, _ := numbers((m + n) * r)
-	bias, _ := numbers(n)
-	own, ownC := numbers(m * n)
-	other, otherC := numbers(m * n)
-	for _, f := range []form{formNT, formNN, formTN} {
+	own, other := make([]float32, verifyM*verifyN), make([]float32, verifyM*verifyN)
+	for _, p := range exampleProducts(v.a, v.u) {
 		for _, accumulate := range []bool{false, true} {
-			p := exampleProduct(f, m, n, k, r, a, u)
-			p.compute, p.bias, p.accumulate, p.c = t, bias, accumulate, own
+			p.compute, p.bias, p.accumulate, p.c = t, v.bias, accumulate, v.own
 			q := p
-			q.c = other
-			d.Copy(otherC, ownC)
-			c.kernel16(&p, c.packed(&p))
-			done := c.multiplyLt(&q, c.packed(&q))
-			same := done && c.OK && slices.Equal(compute.Download[float32](d, ownC), compute.Download[float32](d, otherC))
-			if !c.OK || !same {
+			q.c = v.other
+			c.copyWithin(v.other, v.own, 4*verifyM*verifyN)
+			rest := v.rest
+			c.kernel16(&p, c.packed(&p, &rest))
+			rest = v.rest
+			done := c.multiplyLt(&q, c.packed(&q, &rest))
+			c.copyOut(own, v.own)
+			c.copyOut(other, v.other)
+			if !c.OK || !done || !slices.Equal(own, other) {
 				return fmt.Errorf("%s: its products in %s are not those of own kernels", d.lt.library.Path(), t)
 			}
 		}
 	}
 	return nil
+}
+
+// exampleProducts are products of each layout in 16 bits.
+func exampleProducts(a, u driver.Ptr) (list []product) {
+	for _, f := range []form{formNT, formNN, formTN} {
+		p := exampleProduct(f, verifyM, verifyN, verifyK, verifyR, a, u)
+		p.compute = compute.BF16
+		list = append(list, p)
+	}
+	return list
 }
 
 // exampleProduct is a product of a layout with operands one behind the other.

@@ -62,6 +62,31 @@ func TestCublasLt(t *testing.T) {
 	}
 }
 
+// The trial of a library takes no memory beyond what the plan holds for the product that it stands before.
+func TestCublasLtIsPlanned(t *testing.T) {
+	d := withFakeLt(t)
+	p := products{t, d, rand.New(rand.NewPCG(9, 8))}
+	const n, in, out = 40, 96, 24
+	w, _ := p.view(compute.F32, out*in, 0)
+	x, _ := p.view(compute.F32, n*in, 0)
+	y, _ := p.view(compute.F32, n*out, 0)
+	a := compute.Linear{Y: y, X: x, N: n, W: compute.Weight{Out: out, In: in, Data: w}, Compute: compute.BF16}
+	if err := d.Reserve(d.Info().Workspace.Workspace(a)); err != nil {
+		t.Fatal(err)
+	}
+	d.ResetPeak()
+	planned := d.Memory().Used
+	for _, a.Compute = range []compute.DType{compute.BF16, compute.F16} {
+		d.Linear(a)
+		if err := d.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := d.Memory(); d.lt.library == nil || m.Peak != planned {
+		t.Errorf("%d bytes were held where %d are planned; products go by %s", m.Peak, planned, d.Products())
+	}
+}
+
 // A library whose results are wrong is found out, and the kernels' own take over.
 func TestCublasLtThatIsWrong(t *testing.T) {
 	d := withFakeLt(t, "-DBROKEN")

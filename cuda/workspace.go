@@ -63,14 +63,14 @@ func (rule) Workspace(operation any) compute.Workspace {
 		return attentionWorkspace(a.AttentionShape, true)
 	case compute.Linear:
 		if a.N > gemvRows {
-			return compute.Workspace{Simple: linear(a).bytes()}
+			return compute.Workspace{Simple: linear(a).workspace()}
 		}
 	case compute.LinearBackwardInput:
-		return compute.Workspace{Simple: linearBackwardInput(a).bytes()}
+		return compute.Workspace{Simple: linearBackwardInput(a).workspace()}
 	case compute.LinearBackwardWeight:
 		w := columnWorkspace(a.N, a.Out, a.DBias != nil)
 		if a.DW != nil {
-			w = w.Max(compute.Workspace{Simple: linearBackwardWeight(a).bytes()})
+			w = w.Max(compute.Workspace{Simple: linearBackwardWeight(a).workspace()})
 		}
 		return w
 	}
