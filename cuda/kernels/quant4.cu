@@ -1,6 +1,6 @@
 // Quantising to 4 bits and back, with the bytes that bitsandbytes writes on CUDA (Dettmers et al. 2023; kernels.cu of
-// bitsandbytes: dQuantizeNF4, dQuantizeFP4, dQuantize): its thresholds, reciprocals instead of quotients, and for a block of zeros,
-// whose reciprocal is infinite, the code that NaN falls through to.
+// bitsandbytes: dQuantizeNF4, dQuantizeFP4, dQuantize): its thresholds, reciprocals instead of quotients, the special function unit's, for
+// bitsandbytes is compiled with --use_fast_math, and for a block of zeros, whose reciprocal is infinite, the code that NaN falls through to.
 #include "quant4.h"
 
 CONSTANT float NF4_THRESHOLDS[15] = {
@@ -38,7 +38,7 @@ template <class T> DEV void quantize(unsigned char *data, float *absmax, const T
         most = warp_max(most);
         if (lane == 0)
             absmax[b] = most;
-        float scale = __fdiv_rn(1.0f, most);
+        float scale = fast_reciprocal(most);
         for (long long i = begin + 2 * lane; i < end; i += 2 * WARP) {
             unsigned high = encode(__fmul_rn(to_float(src[i]), scale), type);
             unsigned low = i + 1 < end ? encode(__fmul_rn(to_float(src[i + 1]), scale), type) : 0;
@@ -99,7 +99,7 @@ KERNEL_BOUNDS(nest4, 256, 1, unsigned char *codes, float *nested, const float *o
     if (threadIdx.x == 0)
         nested[blockIdx.x] = most;
     if (i < n)
-        codes[i] = (unsigned char)nearest(values, __fmul_rn(x, __fdiv_rn(1.0f, most)));
+        codes[i] = (unsigned char)nearest(values, __fmul_rn(x, fast_reciprocal(most)));
 }
 
 // dequantize4_f32: dst[n] = code book · scale, one rounding. A thread takes 8 elements of one block: 4 bytes in, 32 out.

@@ -153,6 +153,7 @@ DEV float fast_exp2(float x) {
     float y = exp2f(x);
     return y < 1.17549435e-38f ? 0.0f : y;
 }
+DEV float fast_reciprocal(float x) { return 1.0f / x; }
 #define __expf(x) expf(x) // glibc declares functions of these names, which it does not have
 #define __logf(x) logf(x)
 DEV float __fdividef(float a, float b) { return a / b; }
