@@ -2,15 +2,15 @@ package compute
 
 // Logits that LinearCrossEntropy holds at once: enough rows for products at full speed, bounded for large vocabularies.
 const (
-	logitsBytes   = 64 << 20
 	logitsMinRows = 64
 	logitsMaxRows = 1024
 	logitsTile    = 128 // rows of a product's tile on a GPU: two more, of 130, would be another tile for each chunk
 )
 
-// LossRows is the number of rows of a chunk of LinearCrossEntropy, where so many are trained and the vocabulary has v words.
-func LossRows(trained, v int) int {
-	rows := max(logitsMinRows, min(logitsMaxRows, logitsBytes/(4*max(v, 1))))
+// LossRows is the number of rows of a chunk of LinearCrossEntropy, where so many are trained, the vocabulary has v words and the device
+// wants to hold about so many bytes of logits.
+func LossRows(trained, v, bytes int) int {
+	rows := max(logitsMinRows, min(logitsMaxRows, bytes/(4*max(v, 1))))
 	if rows > logitsTile {
 		rows -= rows % logitsTile
 	}
@@ -49,14 +49,14 @@ func NewLossSpace(mem Buffer, rows, v, c int) (s LossSpace) {
 
 // ChunkedLoss is LinearCrossEntropy made of a device's other operations and one of its own. Trained rows are gathered, so that
 // ignored ones cost nothing, and go through the head in chunks; a chunk's logits become their gradients in place.
-// Labels are a's, on the host, rows the TrainedRows of them; s is for LossRows of those; softmax turns the logits of s's first n rows into
+// Labels are a's, on the host, rows the TrainedRows of them; s is for a chunk's; softmax turns the logits of s's first n rows into
 // log-probabilities of the labels and, where a wants a gradient, into GradScale·∂(Σ -ln p)/∂logits.
 func ChunkedLoss(d Device, a LinearCrossEntropy, labels, rows []int32, s LossSpace, softmax func(s LossSpace, n int)) {
 	d.Zero(a.LogProbs)
 	if a.DX != nil {
 		d.Zero(a.DX)
 	}
-	for chunk := LossRows(len(rows), a.W.Out); len(rows) > 0; rows = rows[min(chunk, len(rows)):] {
+	for chunk := s.LogProbs.Len(); len(rows) > 0; rows = rows[min(chunk, len(rows)):] {
 		lossChunk(d, a, rows[:min(chunk, len(rows))], labels, s, softmax)
 	}
 }

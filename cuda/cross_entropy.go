@@ -5,6 +5,9 @@ import (
 	"lathe/cuda/driver"
 )
 
+// logitsBytes of logits at once: each of a chunk's products reads the whole head, which takes an H100 as long as multiplying 250 rows by it.
+const logitsBytes = 256 << 20
+
 // LinearCrossEntropy is compute.Operations' LinearCrossEntropy. Labels were uploaded, so the host knows which rows are trained.
 func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	c := d.begin("LinearCrossEntropy")
@@ -12,7 +15,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	v, in := a.W.Out, a.W.In
 	_, labels := c.indices("Labels", a.Labels, a.N, v, -100)
 	trained := compute.TrainedRows(labels)
-	rows := compute.LossRows(len(trained), v)
+	rows := compute.LossRows(len(trained), v, logitsBytes)
 	bytes := compute.LossBytes(rows, v, in)
 	space := c.workspace(slotLoss, bytes)
 	if !c.OK {

@@ -18,6 +18,25 @@ func narrowWidth(cols int) int { return (cols + 7) / 8 * 8 }
 // ready says whether an operand can be multiplied where it lies: it has the type, and rows and address of whole chunks.
 func (o operand) ready(t compute.DType) bool { return o.kind == kind(t) && o.aligned(8) }
 
+// joinedLine: the library is slow with sums that are no multiple of so many terms, so that joined sums are filled up with zeros.
+const joinedLine = 64
+
+// joins says whether low-rank operands are made more of the main ones' sum, even where B has to be copied for it: that is less to read and
+// write than C is for a second product of the library. It looks at sizes alone.
+func (p *product) joins() bool { return p.r > 0 && p.forLt() && p.k < 2*p.m }
+
+// lowLength is how many terms the low-rank part of a sum has where it is packed.
+func (p *product) lowLength() int {
+	switch {
+	case p.r == 0:
+		return 0
+	case p.forLt():
+		width := narrowWidth(p.k)
+		return (width+p.r+joinedLine-1)/joinedLine*joinedLine - width
+	}
+	return narrowWidth(p.r)
+}
+
 // narrow is where the workspace of a product in 16 bits has its operands, which are not copied where they can be read as they are.
 type narrow struct {
 	shape      shape
@@ -39,23 +58,24 @@ func (p *product) narrow(l *layout) narrow {
 
 // place finds room for a main operand and its low-rank one.
 func (p *product) place(l *layout, main, low operand, along bool) (narrowed, narrowed) {
-	width, lowWidth := narrowWidth(main.cols), narrowWidth(low.cols)
-	if p.r == 0 {
-		low.rows, lowWidth = 0, 0
+	width, length := narrowWidth(main.cols), p.lowLength()
+	lowRows, lowWidth := length, width
+	if along {
+		lowRows, lowWidth = main.rows, length
 	}
-	if main.ready(p.compute) {
+	if main.ready(p.compute) && !p.joins() {
 		m := narrowed{p: main.p, ld: main.ld, width: main.cols}
 		if p.r == 0 {
 			return m, narrowed{}
 		}
-		return m, narrowed{p: l.take(2 * int64(low.rows) * int64(lowWidth)), ld: lowWidth, width: lowWidth}
+		return m, narrowed{p: l.take(2 * int64(lowRows) * int64(lowWidth)), ld: lowWidth, width: lowWidth}
 	}
 	if along {
 		ld := width + lowWidth
 		at := l.take(2 * int64(main.rows) * int64(ld))
 		return narrowed{p: at, ld: ld, width: width}, narrowed{p: at + driver.Ptr(2*width), ld: ld, width: lowWidth}
 	}
-	at := l.take(2 * int64(main.rows+low.rows) * int64(width))
+	at := l.take(2 * int64(main.rows+lowRows) * int64(width))
 	return narrowed{p: at, ld: width, width: width}, narrowed{p: at + driver.Ptr(2*main.rows*width), ld: width, width: lowWidth}
 }
 
@@ -64,9 +84,11 @@ func (p *product) joined(n narrow) (bool, int) {
 	width := narrowWidth(p.k)
 	behind := p.r > 0 && n.u.p == n.a.p+driver.Ptr(2*width)
 	if p.form == formNT {
-		return behind && n.v.p == n.b.p+driver.Ptr(2*width), width + narrowWidth(p.r)
+		behind = behind && n.v.p == n.b.p+driver.Ptr(2*width)
+	} else {
+		behind = behind && p.k == width && n.v.p == n.b.p+driver.Ptr(2*p.k*n.b.ld)
 	}
-	return behind && p.k == width && n.v.p == n.b.p+driver.Ptr(2*p.k*n.b.ld), p.k + p.r
+	return behind, width + p.lowLength()
 }
 
 // multiply16 multiplies on the tensor cores: operands are made 16 bits wide first, where they are not.
@@ -87,6 +109,9 @@ func (c *checked) packed(p *product, l *layout) narrow {
 	if p.r > 0 {
 		c.pack(n.u, p.u, p.compute, p.ext)
 		c.pack(n.v, p.v, p.compute, 1)
+		if fill := p.lowLength() - p.r; p.form != formNT {
+			c.zero(n.v.p+driver.Ptr(2*p.r*n.v.ld), fill*n.v.ld/2)
+		}
 	}
 	return n
 }

@@ -79,7 +79,7 @@ func (rule) Workspace(operation any) compute.Workspace {
 
 // lossWorkspace is that of LinearCrossEntropy's chunks and of the operations that a chunk is made of.
 func lossWorkspace(a compute.LinearCrossEntropy) compute.Workspace {
-	n, v, c := compute.LossRows(a.N, a.W.Out), a.W.Out, a.W.In
+	n, v, c := compute.LossRows(a.N, a.W.Out, logitsBytes), a.W.Out, a.W.In
 	w := compute.Workspace{Composite: compute.LossBytes(n, v, c)}
 	parts := []any{compute.Linear{N: n, W: a.W, Compute: a.Compute}, compute.EmbeddingBackward{N: n}}
 	if a.DX != nil {

@@ -9,6 +9,9 @@ import (
 	"lathe/compute"
 )
 
+// logitsBytes of logits at once leave the caches anyway, and are little memory.
+const logitsBytes = 64 << 20
+
 // LinearCrossEntropy is compute.Operations' LinearCrossEntropy.
 func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 	c := d.begin("LinearCrossEntropy")
@@ -19,7 +22,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 		return
 	}
 	trained := compute.TrainedRows(labels)
-	rows := compute.LossRows(len(trained), v)
+	rows := compute.LossRows(len(trained), v, logitsBytes)
 	mem := d.workspace(c.Operation(), slotLoss, compute.LossBytes(rows, v, in))
 	if mem == nil {
 		return

@@ -48,7 +48,7 @@ func (r rule) Workspace(operation any) compute.Workspace {
 		return r.attention(a.AttentionShape, true)
 	case compute.LinearCrossEntropy:
 		v, in := a.W.Out, a.W.In
-		return compute.Workspace{Simple: productBytes(r.threads), Composite: compute.LossBytes(compute.LossRows(a.N, v), v, in)}
+		return compute.Workspace{Simple: productBytes(r.threads), Composite: compute.LossBytes(compute.LossRows(a.N, v, logitsBytes), v, in)}
 	case compute.Weight:
 		return compute.Workspace{Simple: quantizeBytes(a)}
 	}
