@@ -2,8 +2,11 @@ package cuda
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"lathe/cuda/driver"
 )
@@ -65,6 +68,15 @@ func (c *code) module(name string) (*driver.Module, error) {
 	if m, ok := c.modules[name]; ok {
 		return m, nil
 	}
+	m, err := c.load(name)
+	if err == nil {
+		c.modules[name] = m
+	}
+	return m, err
+}
+
+// load has the driver compile a module, unless it remembers it.
+func (c *code) load(name string) (*driver.Module, error) {
 	image, err := ptx.ReadFile("kernels/ptx/" + name + ".ptx")
 	if err != nil {
 		return nil, fmt.Errorf("kernels of %s: %w", name, err)
@@ -73,6 +85,47 @@ func (c *code) module(name string) (*driver.Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile kernels of %s for this GPU: %w", name, err)
 	}
-	c.modules[name] = m
 	return m, nil
+}
+
+// Modules are the names of the kernels' modules.
+func Modules() (names []string) {
+	files, _ := ptx.ReadDir("kernels/ptx")
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(f.Name(), ".ptx"))
+	}
+	return names
+}
+
+// ModuleBytes is the size of a module's PTX.
+func ModuleBytes(name string) int {
+	image, _ := ptx.ReadFile("kernels/ptx/" + name + ".ptx")
+	return len(image)
+}
+
+// LoadModules loads modules that are not there yet, so many at a time, and returns how long each took: the driver compiles what it does
+// not remember.
+func (d *Device) LoadModules(names []string, workers int) ([]time.Duration, error) {
+	times, loaded, errs := make([]time.Duration, len(names)), make([]*driver.Module, len(names)), make([]error, len(names))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, workers)
+	for i, name := range names {
+		if d.code.modules[name] != nil {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			began := time.Now()
+			loaded[i], errs[i] = d.code.load(name)
+			times[i] = time.Since(began)
+			<-slots
+		})
+	}
+	wg.Wait()
+	for i, m := range loaded {
+		if m != nil {
+			d.code.modules[names[i]] = m
+		}
+	}
+	return times, errors.Join(errs...)
 }

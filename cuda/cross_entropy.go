@@ -22,7 +22,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 		return
 	}
 	mem := &buffer{View: compute.NewView(compute.U8, int(bytes), 0), dev: d, mem: space}
-	compute.ChunkedLoss(d, a, labels, trained, compute.NewLossSpace(mem, rows, v, in), func(s compute.LossSpace, n int) {
+	compute.ChunkedLoss(d.inner, a, labels, trained, compute.NewLossSpace(mem, rows, v, in), func(s compute.LossSpace, n int) {
 		d.softmax(a, s, n)
 	})
 }

@@ -47,6 +47,10 @@ type Device struct {
 	report  *allocation // where kernels report what the host could not know, an error record
 	ints    map[hostKey]hostInts
 
+	inner  compute.Device // runs the operations that composite ones are made of: the device itself, or what Through named
+	events []driver.Event // of marks, the first marked of them in use
+	marked int
+
 	offloaded bool // all content is on the host
 	err       error
 }
@@ -78,7 +82,7 @@ func Record(info driver.Info, tell func(driver.Call)) (*Device, error) {
 
 func openContext(ctx *driver.Context, o Options) (*Device, error) {
 	d := &Device{ctx: ctx, info: ctx.Info(), options: o, roots: map[*allocation]struct{}{}, ints: map[hostKey]hostInts{}}
-	d.scratch = compute.NewScratch(d.allocate, d.release)
+	d.inner, d.scratch = d, compute.NewScratch(d.allocate, d.release)
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -157,6 +161,7 @@ func (d *Device) Close() error {
 		d.release(a)
 	}
 	d.report = nil
+	err = errors.Join(err, d.dropEvents())
 	if d.stream != 0 {
 		err = errors.Join(err, d.ctx.DestroyStream(d.stream))
 		d.stream = 0

@@ -58,10 +58,13 @@ type Device struct {
 	scratch compute.Scratch[*allocation]
 	err     error
 
-	inner compute.Device // runs the operations that composite ones are made of: the device itself, or its Profile
+	inner compute.Device // runs the operations that composite ones are made of: the device itself, or what Through named
 }
 
 var _ compute.Device = (*Device)(nil)
+
+// Through lets composite operations run those that they are made of on another device of the same buffers: a profile of this one.
+func (d *Device) Through(outer compute.Device) { d.inner = outer }
 
 // New opens the CPU. It fails on a tier that this processor does not have, and on settings that mean nothing. The devices of
 // a process share one pool: those that work at the same time must have the same options.

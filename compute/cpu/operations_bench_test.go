@@ -170,7 +170,7 @@ func (s *benchStep) products(t compute.DType) (cases []benchmarkCase) {
 				continue
 			}
 			w := newWeight(s.b, s.d, kind, out, in, values).Weight
-			bytes := 4*benchTokens*float64(out+in) + weightBytes(w)
+			bytes := 4*benchTokens*float64(out+in) + float64(w.Bytes())
 			add("forward, "+kind, out, in, bytes, func() {
 				s.d.Linear(compute.Linear{Y: s.result(out), X: s.activation(in), N: benchTokens, W: w, Compute: t})
 			})

@@ -14,6 +14,8 @@ import (
 
 	"lathe/compute"
 	"lathe/compute/cpu"
+	"lathe/compute/profile"
+	"lathe/cuda"
 	"lathe/internal/performance"
 )
 
@@ -104,19 +106,20 @@ func (e *env) printReport(r report) error {
 	return nil
 }
 
-// bencher is a CPU under measurement.
+// bencher is a device under measurement.
 type bencher struct {
 	e    *env
-	dev  *cpu.Device
+	dev  compute.Device
 	peak performance.Peak
 }
 
-// newBencher opens the device and measures the machine's peak for the first time; the caller closes it.
+// newBencher opens the CPU, or the GPU that --device names, and measures its peak for the first time; the caller closes it.
 func (e *env) newBencher() (*bencher, error) {
-	if e.device != "auto" && e.device != "cpu" {
-		return nil, usage("--device %s: bench measures the CPU; leave it out", e.device)
+	device := e.device
+	if device == "auto" {
+		device = "cpu"
 	}
-	dev, err := cpu.New(cpu.Options{})
+	dev, err := openDevice(device)
 	if err != nil {
 		return nil, err
 	}
@@ -128,10 +131,26 @@ func (e *env) newBencher() (*bencher, error) {
 	return b, nil
 }
 
+// newHostBencher is newBencher for work that no GPU does.
+func (e *env) newHostBencher() (*bencher, error) {
+	if e.device != "auto" && e.device != "cpu" {
+		return nil, usage("--device %s: this measures the CPU; leave it out", e.device)
+	}
+	return e.newBencher()
+}
+
 func (b *bencher) measurePeak() error {
-	peak, err := b.dev.MeasurePeak()
-	b.peak = b.peak.Better(performance.Peak(peak))
-	return err
+	switch dev := b.dev.(type) {
+	case *cpu.Device:
+		peak, err := dev.MeasurePeak()
+		b.peak = b.peak.Better(performance.Peak(peak))
+		return err
+	case *cuda.Device:
+		peak, err := dev.MeasurePeak() // its memory reads as fast as it copies
+		b.peak = b.peak.Better(performance.Peak{SGEMM: peak.SGEMM, BF16: peak.BF16, CopyBandwidth: peak.Copy, ReadBandwidth: peak.Copy})
+		return err
+	}
+	return nil
 }
 
 func (b *bencher) close() { b.dev.Close() }
@@ -141,11 +160,13 @@ func (b *bencher) multiplies(t compute.DType) bool { return slices.Contains(b.de
 
 // head measures the peak again, and opens a result.
 func (b *bencher) head(what string) (performance.Head, error) {
-	memory := peakMemory()
+	info, memory := b.dev.Info(), peakMemory()
+	if info.Kind == "cuda" {
+		memory = b.dev.Memory().Peak
+	}
 	if err := b.measurePeak(); err != nil {
 		return performance.Head{}, err
 	}
-	info := b.dev.Info()
 	return performance.Head{
 		What: what, Date: time.Now().Format(time.DateOnly), Device: info.Name, Tier: info.Tier, Threads: info.Threads,
 		Peak: b.peak, PeakMemory: memory,
@@ -153,6 +174,9 @@ func (b *bencher) head(what string) (performance.Head, error) {
 }
 
 func headRow(h performance.Head) []string {
+	if h.Threads == 0 {
+		return []string{"device", fmt.Sprintf("%s, %s", h.Device, h.Tier)}
+	}
 	return []string{"device", fmt.Sprintf("%s, %s, %d threads", h.Device, h.Tier, h.Threads)}
 }
 
@@ -162,14 +186,17 @@ func peakRows(p performance.Peak) [][]string {
 	if p.BF16 > 0 {
 		text += fmt.Sprintf(", %.1f bfloat16", p.BF16)
 	}
+	if p.FMA > 0 {
+		text += fmt.Sprintf(", multiply-adds in registers %.1f GFLOP/s", p.FMA)
+	}
 	return [][]string{
-		{"peak", fmt.Sprintf("products %s, multiply-adds in registers %.1f GFLOP/s, measured here and now", text, p.FMA)},
+		{"peak", fmt.Sprintf("products %s, measured here and now", text)},
 		{"bandwidth", fmt.Sprintf("%.1f GB/s copied, %.1f GB/s read", p.CopyBandwidth, p.ReadBandwidth)},
 	}
 }
 
 // breakDown is where the time since the profile's Reset went.
-func breakDown(p *cpu.Profile, shapes bool) []performance.Operation {
+func breakDown(p *profile.Profile, shapes bool) []performance.Operation {
 	rows, seconds := p.Report(shapes)
 	rest := seconds
 	out := make([]performance.Operation, 0, len(rows)+1)
@@ -177,10 +204,18 @@ func breakDown(p *cpu.Profile, shapes bool) []performance.Operation {
 		rest -= row.Seconds
 		out = append(out, performance.Operation{
 			Name: row.Name, Shape: row.Shape, Calls: row.Calls, Seconds: row.Seconds, FLOPs: row.FLOPs, Bytes: row.Bytes,
-			GFLOPs: row.FLOPs / row.Seconds / 1e9, GBs: row.Bytes / row.Seconds / 1e9, Share: row.Seconds / seconds,
+			GFLOPs: giga(row.FLOPs, row.Seconds), GBs: giga(row.Bytes, row.Seconds), Share: row.Seconds / seconds,
 		})
 	}
 	return append(out, performance.Operation{Name: performance.Between, Seconds: rest, Share: rest / seconds})
+}
+
+// giga is a rate in 10⁹ a second, 0 for what took no time that a clock could see.
+func giga(n, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return n / seconds / 1e9
 }
 
 // Figures of an operation, for total.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lathe/compute"
-	"lathe/compute/cpu"
+	"lathe/compute/profile"
 	"lathe/internal/performance"
 	"lathe/model"
 )
@@ -144,8 +144,8 @@ func timeGeneration(ctx context.Context, m *model.Model, f generateBench, r *per
 
 // profileGeneration generates once more on a profiled device: keeping account costs a decoding a few percent.
 func (b *bencher) profileGeneration(ctx context.Context, f generateBench, r *performance.Generate) error {
-	profile := cpu.NewProfile(b.dev)
-	m, err := b.benchModel(profile, f.size, f.model, f.in4bit)
+	account := profile.New(b.dev)
+	m, err := b.benchModel(account, f.size, f.model, f.in4bit)
 	if err != nil {
 		return err
 	}
@@ -154,11 +154,11 @@ func (b *bencher) profileGeneration(ctx context.Context, f generateBench, r *per
 	_, err = m.Generate(ctx, prompt, model.GenerateOptions{MaxNewTokens: f.tokens, IgnoreEOS: true}, func(_ int32, _ float32) bool {
 		if r.Operations == nil { // the first new token: the prompt is read
 			r.Operations = []performance.Operation{}
-			profile.Reset()
+			account.Reset()
 		}
 		return true
 	})
-	r.Operations = breakDown(profile, f.shapes)
+	r.Operations = breakDown(account, f.shapes)
 	r.BytesPerToken = total(r.Operations, bytesMoved) / float64(f.tokens-1)
 	return err
 }

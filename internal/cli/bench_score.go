@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lathe/compute/cpu"
+	"lathe/compute/profile"
 	"lathe/internal/performance"
 	"lathe/model"
 )
@@ -44,8 +44,8 @@ func (e *env) benchScore(ctx context.Context, f scoreBench) (report, error) {
 		return report{}, err
 	}
 	defer b.close()
-	profile := cpu.NewProfile(b.dev)
-	m, err := b.benchModel(profile, f.size, f.model, false)
+	account := profile.New(b.dev)
+	m, err := b.benchModel(account, f.size, f.model, false)
 	if err != nil {
 		return report{}, err
 	}
@@ -58,12 +58,12 @@ func (e *env) benchScore(ctx context.Context, f scoreBench) (report, error) {
 		if err != nil {
 			return report{}, err
 		}
-		profile.Reset()
+		account.Reset()
 		batched, err := scoreRows(ctx, m, rows, scoredTogether)
 		if err != nil {
 			return report{}, err
 		}
-		r.Operations = breakDown(profile, f.shapes)
+		r.Operations = breakDown(account, f.shapes)
 		if i > 0 {
 			alone, together = append(alone, speed), append(together, batched)
 		}

@@ -36,7 +36,7 @@ func benchStartCommand(e *env) *cobra.Command {
 const startSteps = 4
 
 func (e *env) benchStart(ctx context.Context, f startBench) (report, error) {
-	b, err := e.newBencher()
+	b, err := e.newHostBencher()
 	if err != nil {
 		return report{}, err
 	}

@@ -28,6 +28,26 @@ func TestBenchTrain(t *testing.T) {
 	}
 }
 
+// The GPU's operations are timed by its own events, those of the loss too, and come to the whole with what lies between them.
+func TestBenchTrainOnCUDA(t *testing.T) {
+	emulated(t)
+	o := ok(t, "bench", "train", "--device", "cuda", "--size", "1m", "--batch", "1", "--length", "16", "--steps", "1", "--method", "qlora", "--dtype", "bfloat16", "--json").object(t)
+	o.wants(t, "bench", "tokens_per_second:n share_of_product_peak:n operations:l peak_memory:n")
+	var shares float64
+	names := map[string]bool{}
+	for _, row := range o["operations"].([]any) {
+		op := row.(map[string]any)
+		names[op["name"].(string)] = true
+		shares += op["share"].(float64)
+		if op["seconds"].(float64) < 0 {
+			t.Errorf("%v took %v s", op["name"], op["seconds"])
+		}
+	}
+	if shares < 0.999 || shares > 1.001 || !names["LinearCrossEntropy"] || !names["AttentionBackward"] || !names[performance.Between] {
+		t.Errorf("shares of %v come to %v", names, shares)
+	}
+}
+
 // What is kept is what `lathe train` takes, and a second bench trains the same model.
 func TestBenchKeeps(t *testing.T) {
 	dir := t.TempDir()
@@ -75,7 +95,7 @@ func TestBenchRefuses(t *testing.T) {
 		"score --rows 0":                "--rows",
 		"lint --megabytes 0":            "--megabytes",
 		"generate --size 5":             "--size",
-		"score --device cuda --rows 1":  "--device",
+		"lint --device cuda":            "--device",
 		"tokenize --data no-such.jsonl": "no-such.jsonl",
 	} {
 		out := lathe(t, strings.Fields("bench "+args)...)

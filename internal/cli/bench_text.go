@@ -163,7 +163,7 @@ func (e *env) benchTokenize(f textBench) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
-	b, err := e.newBencher()
+	b, err := e.newHostBencher()
 	if err != nil {
 		return report{}, err
 	}
@@ -222,7 +222,7 @@ func (e *env) benchLint(ctx context.Context, f textBench) (report, error) {
 			return report{}, err
 		}
 	}
-	b, err := e.newBencher()
+	b, err := e.newHostBencher()
 	if err != nil {
 		return report{}, err
 	}

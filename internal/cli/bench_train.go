@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lathe/compute"
-	"lathe/compute/cpu"
+	"lathe/compute/profile"
 	"lathe/internal/performance"
 	"lathe/model"
 	"lathe/trainer"
@@ -93,7 +93,10 @@ func (e *env) benchTrain(ctx context.Context, f trainBench) (report, error) {
 	if r.Head, err = b.head(performance.WhatTrain); err != nil {
 		return report{}, err
 	}
-	r.Share, r.ShareFMA = r.GFLOPs/r.Peak.SGEMM, r.GFLOPs/r.Peak.FMA
+	r.Share = r.GFLOPs / r.Peak.SGEMM
+	if r.Peak.FMA > 0 { // which is not measured on GPUs
+		r.ShareFMA = r.GFLOPs / r.Peak.FMA
+	}
 	r.ShareProducts = r.GFLOPs / r.Peak.Products(r.DType)
 	return report{json: r, rows: trainRows(r), operations: r.Operations, peak: r.Peak}, nil
 }
@@ -249,8 +252,8 @@ func writeRunYAML(path string, c trainer.Config) error {
 
 // timeTraining runs the steps and takes the mean speed of all but the first, which touches every page for the first time.
 func (b *bencher) timeTraining(ctx context.Context, c trainer.Config, f trainBench) (performance.Train, error) {
-	profile := cpu.NewProfile(b.dev)
-	run, err := trainer.Prepare(ctx, profile, c, trainer.Options{})
+	account := profile.New(b.dev)
+	run, err := trainer.Prepare(ctx, account, c, trainer.Options{})
 	if err != nil {
 		return performance.Train{}, err
 	}
@@ -263,11 +266,11 @@ func (b *bencher) timeTraining(ctx context.Context, c trainer.Config, f trainBen
 		s, ok := event.(trainer.StepDone)
 		switch {
 		case ok && s.Step == 1:
-			profile.Reset()
+			account.Reset()
 		case ok:
 			seconds += float64(s.Tokens) / s.TokensPerSec
 			tokens, trained = tokens+float64(s.Tokens), trained+float64(s.TrainedTokens)
-			r.Operations = breakDown(profile, f.shapes)
+			r.Operations = breakDown(account, f.shapes)
 			bar.set("step", int64(s.Step), int64(s.TotalSteps), "")
 		}
 	})
@@ -279,13 +282,21 @@ func (b *bencher) timeTraining(ctx context.Context, c trainer.Config, f trainBen
 	return r, nil
 }
 
+func speedText(r performance.Train) string {
+	text := fmt.Sprintf("%s tokens/s, %.1f GFLOP/s (%.0f MFLOP a token): %.0f%% of the peak of products",
+		count(int64(r.TokensPerSecond)), r.GFLOPs, r.MFLOPPerToken, 100*r.ShareProducts)
+	if r.ShareFMA > 0 {
+		text += fmt.Sprintf(", %.0f%% of multiply-adds in registers", 100*r.ShareFMA)
+	}
+	return text
+}
+
 func trainRows(r performance.Train) [][]string {
 	rows := [][]string{
 		headRow(r.Head),
 		{"work", fmt.Sprintf("%s in %s of %s parameters, %d steps of %d rows, %s, %d tokens each, %.0f%% of them trained",
 			r.Method, r.DType, count(r.Parameters), r.Steps, r.Batch, r.Rows, r.Length, 100*r.TrainedShare)},
-		{"speed", fmt.Sprintf("%s tokens/s, %.1f GFLOP/s (%.0f MFLOP a token): %.0f%% of the peak of products, %.0f%% of multiply-adds in registers",
-			count(int64(r.TokensPerSecond)), r.GFLOPs, r.MFLOPPerToken, 100*r.ShareProducts, 100*r.ShareFMA)},
+		{"speed", speedText(r)},
 	}
 	return append(append(rows, peakRows(r.Peak)...), [][]string{
 		{"memory", fmt.Sprintf("%s at most (planned for the run: %s)", bytesText(r.PeakMemory), bytesText(r.PlannedBytes))},

@@ -22,6 +22,7 @@ var mayImport = []struct {
 	{"compute/cpu/...", []string{"compute", "compute/check"}},
 	{"compute/computetest", []string{"compute"}},
 	{"compute/distributed", []string{"compute"}},
+	{"compute/profile", []string{"compute"}},
 	{"compute/check", []string{"compute"}},
 	{"compute/cpu/...", []string{"compute", "compute/check"}},
 	{"compute/computetest", []string{"compute"}},

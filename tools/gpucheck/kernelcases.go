@@ -13,9 +13,13 @@ func allCases() []func(*lab) kernelCase {
 	for _, kind := range []string{"bfloat16", "nf4"} {
 		for _, proj := range []string{"q_proj", "k_proj", "gate_proj", "down_proj"} {
 			list = append(list, func(l *lab) kernelCase { return l.forward(kind, proj, l.tokens) },
-				func(l *lab) kernelCase { return l.backward(kind, proj) })
+				func(l *lab) kernelCase { return l.backward(kind, proj) },
+				func(l *lab) kernelCase { return l.adapted(kind, proj) },
+				func(l *lab) kernelCase { return l.adaptedBackward(kind, proj) })
 		}
-		list = append(list, func(l *lab) kernelCase { return l.adapted(kind) })
+	}
+	for _, operands := range []compute.DType{compute.BF16, compute.F16, compute.F32} {
+		list = append(list, func(l *lab) kernelCase { return l.attention(operands) }, func(l *lab) kernelCase { return l.attentionBackward(operands) })
 	}
 	for _, kind := range []string{"bfloat16", "nf4"} {
 		for _, n := range []int{1, 8} {
@@ -23,7 +27,7 @@ func allCases() []func(*lab) kernelCase {
 		}
 	}
 	return append(list, (*lab).float32Product, (*lab).weightGradient, (*lab).adapterGradient, (*lab).crossEntropy,
-		(*lab).attention, (*lab).attentionBackward, (*lab).rmsNorm, (*lab).rmsNormBackward, (*lab).layerNorm, (*lab).rope,
+		(*lab).rmsNorm, (*lab).rmsNormBackward, (*lab).layerNorm, (*lab).rope,
 		(*lab).swiGLU, (*lab).swiGLUBackward, (*lab).add, (*lab).castNarrow, (*lab).embedding, (*lab).dropout, (*lab).quantize, (*lab).dequantize,
 		(*lab).adamW, (*lab).adamW8, (*lab).globalNorm, (*lab).firstNonFinite)
 }
@@ -62,16 +66,29 @@ func (l *lab) backward(kind, proj string) kernelCase {
 	}
 }
 
-// adapted is q_proj with LoRA of rank 16: its cost over the plain product is the adapter's.
-func (l *lab) adapted(kind string) kernelCase {
-	const r = 16
-	n, c := l.tokens, l.hidden
-	w, x, u := l.weight(kind, c, c), l.random(n*c), l.out(n*r)
-	down := compute.Linear{Y: u, X: x, N: n, W: l.weight("float32", r, c), Compute: l.products}
-	up := compute.Linear{Y: l.out(n * c), X: x, N: n, W: w, LowRank: &compute.LowRank{R: r, U: u, V: l.random(c * r), Scale: 2}, Compute: l.products}
+const labRank = 16
+
+// adapted is a layer with LoRA, forward: its cost over the plain product is the adapter's.
+func (l *lab) adapted(kind, proj string) kernelCase {
+	out, in := l.projection(proj)
+	n, w, x, u := l.tokens, l.weight(kind, out, in), l.random(l.tokens*in), l.out(l.tokens*labRank)
+	down := compute.Linear{Y: u, X: x, N: n, W: l.weight("float32", labRank, in), Compute: l.products}
+	up := compute.Linear{Y: l.out(n * out), X: x, N: n, W: w, LowRank: &compute.LowRank{R: labRank, U: u, V: l.random(out * labRank), Scale: 2}, Compute: l.products}
 	return kernelCase{
-		name: "Linear " + kind + " q_proj with LoRA r 16", shape: shapeText(n, c, c), flops: product(n, c, c) + 2*product(n, c, r),
-		bytes: weightBytes(w) + 4*float64(2*n*c+2*r*c), run: func() { l.Linear(down); l.Linear(up) },
+		name: "Linear " + kind + " " + proj + " with LoRA", shape: shapeText(n, out, in), flops: product(n, out, in) + product(n, out+in, labRank),
+		bytes: weightBytes(w) + 4*float64(n*(out+in)+labRank*(out+in)), run: func() { l.Linear(down); l.Linear(up) },
+	}
+}
+
+// adaptedBackward is the same layer's gradient of its input, with that of LoRA's inner activation.
+func (l *lab) adaptedBackward(kind, proj string) kernelCase {
+	out, in := l.projection(proj)
+	n, w, dy, du := l.tokens, l.weight(kind, out, in), l.random(l.tokens*out), l.out(l.tokens*labRank)
+	inner := compute.LinearBackwardInput{DX: du, DY: dy, N: n, W: l.weight("float32", out, labRank), Compute: l.products}
+	outer := compute.LinearBackwardInput{DX: l.out(n * in), DY: dy, N: n, W: w, LowRank: &compute.LowRank{R: labRank, U: du, V: l.random(labRank * in), Scale: 2}, Compute: l.products}
+	return kernelCase{
+		name: "LinearBackwardInput " + kind + " " + proj + " with LoRA", shape: shapeText(n, in, out), flops: product(n, out, in) + product(n, out+in, labRank),
+		bytes: weightBytes(w) + 4*float64(n*(out+in)+labRank*(out+in)), run: func() { l.LinearBackwardInput(inner); l.LinearBackwardInput(outer) },
 	}
 }
 
@@ -103,10 +120,10 @@ func (l *lab) crossEntropy() kernelCase {
 	return kernelCase{name: "LinearCrossEntropy with gradient", shape: shapeText(n, v, c), flops: 2 * product(n, v, c), bytes: 2*weightBytes(w) + 8*float64(n*c), run: func() { l.LinearCrossEntropy(a) }}
 }
 
-func (l *lab) attentionShape() compute.AttentionShape {
+func (l *lab) attentionShape(operands compute.DType) compute.AttentionShape {
 	return compute.AttentionShape{
 		Spans: []compute.Span{{QLen: l.tokens, KLen: l.tokens}}, NQ: l.tokens, NK: l.tokens, H: l.heads, KV: l.kvHeads, D: l.headDim,
-		Scale: float32(1 / math.Sqrt(float64(l.headDim))),
+		Scale: float32(1 / math.Sqrt(float64(l.headDim))), Compute: operands,
 	}
 }
 
@@ -115,26 +132,26 @@ func (l *lab) attentionFLOPs() float64 {
 	return 2 * product(l.tokens, l.tokens, l.heads*l.headDim) / 2
 }
 
-func (l *lab) attention() kernelCase {
+func (l *lab) attention(operands compute.DType) kernelCase {
 	q, kv := l.tokens*l.heads*l.headDim, l.tokens*l.kvHeads*l.headDim
-	a := compute.Attention{AttentionShape: l.attentionShape(), Out: l.out(q), LSE: l.out(l.tokens * l.heads), Q: l.random(q), K: l.random(kv), V: l.random(kv)}
-	return kernelCase{name: "Attention, causal", shape: l.attentionText(), flops: l.attentionFLOPs(), bytes: 4 * float64(2*q+2*kv), run: func() { l.Attention(a) }}
+	a := compute.Attention{AttentionShape: l.attentionShape(operands), Out: l.out(q), LSE: l.out(l.tokens * l.heads), Q: l.random(q), K: l.random(kv), V: l.random(kv)}
+	return kernelCase{name: fmt.Sprintf("Attention %s, causal", operands), f32: operands == compute.F32, shape: l.attentionText(), flops: l.attentionFLOPs(), bytes: 4 * float64(2*q+2*kv), run: func() { l.Attention(a) }}
 }
 
 func (l *lab) attentionText() string {
 	return fmt.Sprintf("%d tokens, %d heads of %d, %d of keys", l.tokens, l.heads, l.headDim, l.kvHeads)
 }
 
-func (l *lab) attentionBackward() kernelCase {
+func (l *lab) attentionBackward(operands compute.DType) kernelCase {
 	q, kv := l.tokens*l.heads*l.headDim, l.tokens*l.kvHeads*l.headDim
-	f := compute.Attention{AttentionShape: l.attentionShape(), Out: l.out(q), LSE: l.out(l.tokens * l.heads), Q: l.random(q), K: l.random(kv), V: l.random(kv)}
+	f := compute.Attention{AttentionShape: l.attentionShape(operands), Out: l.out(q), LSE: l.out(l.tokens * l.heads), Q: l.random(q), K: l.random(kv), V: l.random(kv)}
 	if l.err == nil {
 		l.Attention(f)
 	}
 	a := compute.AttentionBackward{
 		AttentionShape: f.AttentionShape, DQ: l.out(q), DK: l.out(kv), DV: l.out(kv), DOut: l.random(q), Out: f.Out, LSE: f.LSE, Q: f.Q, K: f.K, V: f.V,
 	}
-	return kernelCase{name: "AttentionBackward, causal", shape: l.attentionText(), flops: 2.5 * l.attentionFLOPs(), bytes: 4 * float64(4*q+4*kv), run: func() { l.AttentionBackward(a) }}
+	return kernelCase{name: fmt.Sprintf("AttentionBackward %s, causal", operands), f32: operands == compute.F32, shape: l.attentionText(), flops: 2.5 * l.attentionFLOPs(), bytes: 4 * float64(4*q+4*kv), run: func() { l.AttentionBackward(a) }}
 }
 
 func (l *lab) rmsNorm() kernelCase {

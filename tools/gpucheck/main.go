@@ -58,6 +58,8 @@ func dispatch(args []string, stdout io.Writer) error {
 		os.Exit(cli.Main(args[1:]))
 	case "part":
 		return runPart(args[1:])
+	case "modules":
+		return runModules(args[1:], stdout)
 	case "suite":
 		return runSuite(args[1:])
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,14 +14,18 @@ import (
 
 	"lathe/compute"
 	"lathe/cuda/driver"
+	"lathe/cuda/nvml"
 	"lathe/model"
 	"lathe/trainer"
 )
 
-// meter reads the driver's own account of the device's memory, of all processes.
+// meter reads the driver's own account of the device's memory, of all processes, and NVML's of the other processes.
 type meter struct {
 	ctx    *driver.Context // nil on the CPU device
+	nvml   *nvml.Library   // nil where there is none
+	device string          // its UUID
 	lowest atomic.Int64    // of free bytes since watch began
+	others atomic.Int64    // the most that other processes held since then
 	stop   chan struct{}
 	ended  chan struct{}
 }
@@ -37,8 +42,55 @@ func (c *check) meter() (*meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, err := lib.NewContext(n)
-	return &meter{ctx: ctx}, err
+	m := &meter{}
+	if c.Known.Rehearsal == "" {
+		m.nvml, _ = nvml.Open() // without it nobody tells how much others hold
+	}
+	devices, err := lib.Devices()
+	if err != nil {
+		return nil, err
+	}
+	m.device = devices[n].UUID
+	before := m.used()
+	if m.ctx, err = lib.NewContext(n); err != nil {
+		return nil, err
+	}
+	if after := m.used(); before >= 0 && after >= 0 {
+		c.fact("a context", "%.0f MiB by NVML, before anything is loaded or allocated: plans begin behind it", mib(after-before))
+	}
+	return m, nil
+}
+
+// reading is what NVML says of the device.
+func (m *meter) reading() (nvml.Reading, bool) {
+	if m.nvml == nil {
+		return nvml.Reading{}, false
+	}
+	return nvml.Find(m.nvml.Read(), m.device)
+}
+
+// used is all memory in use by NVML, or negative.
+func (m *meter) used() int64 {
+	if r, ok := m.reading(); ok {
+		return r.MemoryUsed
+	}
+	return nvml.Unknown
+}
+
+// strangers is what processes other than this one hold. In a container NVML does not tell which of them this is: then it is all but the
+// largest, for a run is larger than a test.
+func (m *meter) strangers() (sum int64) {
+	r, ok := m.reading()
+	if !ok {
+		return 0
+	}
+	known := slices.ContainsFunc(r.Processes, func(p nvml.Process) bool { return p.Self })
+	for i, p := range r.Processes { // most first
+		if p.Memory > 0 && !p.Self && (known || i > 0) {
+			sum += p.Memory
+		}
+	}
+	return sum
 }
 
 // free is how many bytes no process has.
@@ -53,14 +105,18 @@ func (m *meter) free() int64 {
 	return free
 }
 
-// watch samples until peak is asked for.
+// watch samples until least is asked for.
 func (m *meter) watch() {
 	m.lowest.Store(m.free())
+	m.others.Store(m.strangers())
 	m.stop, m.ended = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(m.ended)
-		for {
+		for i := 1; ; i++ {
 			m.lowest.Store(min(m.lowest.Load(), m.free()))
+			if i%50 == 0 { // which takes milliseconds
+				m.others.Store(max(m.others.Load(), m.strangers()))
+			}
 			select {
 			case <-m.stop:
 				return
@@ -80,6 +136,9 @@ func (m *meter) least() int64 {
 func (m *meter) close() {
 	if m.ctx != nil {
 		_ = m.ctx.Close()
+	}
+	if m.nvml != nil {
+		_ = m.nvml.Close()
 	}
 }
 
@@ -124,9 +183,15 @@ func (c *check) midModel(length int) (base, rows string, err error) {
 	return base, rows, writeRows(rows, s.vocab, 16, length)
 }
 
-// allowance is what the driver may take beyond the plan: code that is loaded on first use, pages of 2 MiB that an allocation does
-// not fill, and what others on the same GPU took meanwhile.
-func allowance(plan int64) int64 { return plan/20 + 256<<20 }
+// ownMost is what the driver may take of a device for itself beside the context, whatever the run's size: the code of kernels and of
+// cuBLASLt, local memory. pagesMost is what it may take for a run's allocations beyond their bytes, for pages of 2 MiB that they do not fill.
+const (
+	ownMost     = 192 << 20
+	pagesShared = 50 // a fiftieth of the plan, and
+	pagesLeast  = 64 << 20
+)
+
+func pagesMost(plan int64) int64 { return plan/pagesShared + pagesLeast }
 
 // ownBytes is what a device holds for itself: a GPU's record of errors.
 const ownBytes = 256
@@ -152,8 +217,8 @@ func planned(c *check) error {
 		{what: "lora, checkpointing", method: trainer.MethodLoRA, checkpointing: true},
 		{what: "full, adamw_8bit, checkpointing", method: trainer.MethodFull, optim: "adamw_8bit", checkpointing: true},
 	}
-	t := c.table("Memory of a run in MiB", "run", "planned", "device's peak", "driver's peak", "driver's beyond the plan")
-	t.Note = "The device's peak is its own account of what it allocated; the driver's is the fall of cuMemGetInfo's free memory from before the run was prepared, sampled every millisecond, with kernels' code and whatever other processes took meanwhile."
+	t := c.table("Memory of a run in MiB", "run", "planned", "device's peak", "driver's peak", "of that stays", "pages", "other processes")
+	t.Note = "The device's peak is its own account of what it allocated. The driver's is the fall of cuMemGetInfo's free memory, which is of all processes, from before the run was prepared, in an empty context, sampled every millisecond. What stays of it when the run has freed all is the driver's own: kernels' code, cuBLASLt's. Pages are what is left over the plan: allocations do not fill the pages that the driver gives them. Other processes are the most that NVML saw them hold; what they took meanwhile is in the driver's peak, and is allowed for."
 	for _, j := range jobs {
 		if !c.left(0) {
 			c.fail("no time was left for %s", j.what)
@@ -186,7 +251,7 @@ func (c *check) plannedRun(t *table, j job, base, rows string, m *meter) error {
 	run, err := trainer.Prepare(ctx, dev, cfg, trainer.Options{})
 	if errors.Is(err, trainer.ErrMemory) {
 		m.least()
-		c.row(t, j.what, "does not fit here", "", "", "")
+		c.row(t, j.what, "does not fit here", "", "", "", "", "")
 		return nil
 	}
 	if err != nil {
@@ -194,17 +259,23 @@ func (c *check) plannedRun(t *table, j job, base, rows string, m *meter) error {
 		return err
 	}
 	err = run.Train(ctx, nil, func(trainer.Event) {})
-	taken := before - m.least()
+	least := m.least()
 	peak, plan := dev.Memory().Peak, run.Plan().Memory.Peak()
-	if err := errors.Join(err, run.Close()); err != nil {
+	if err := errors.Join(err, run.Close(), dev.Close()); err != nil {
 		return err
 	}
-	c.row(t, j.what, mib(plan), mib(peak), mib(taken), mib(taken-plan))
+	stays := before - m.free() // the meter's context keeps what the driver took for itself
+	taken, others := before-least, m.others.Load()
+	pages := taken - plan - stays
+	c.row(t, j.what, mib(plan), mib(peak), mib(taken), mib(stays), mib(pages), mib(others))
 	if peak > plan+ownBytes {
 		c.fail("%s: the device held %.1f MiB, %d bytes more than are planned", j.what, mib(peak), peak-plan)
 	}
-	if taken > plan+allowance(plan) {
-		c.fail("%s: the driver counts %.1f MiB, %.1f are planned", j.what, mib(taken), mib(plan))
+	if stays > ownMost+others {
+		c.fail("%s: the driver took %.1f MiB for itself", j.what, mib(stays))
+	}
+	if pages > pagesMost(plan)+others {
+		c.fail("%s: the driver counts %.1f MiB, %.1f are planned and %.1f are its own", j.what, mib(taken), mib(plan), mib(stays))
 	}
 	return nil
 }

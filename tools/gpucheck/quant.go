@@ -50,7 +50,7 @@ func quant(c *check) error {
 			}
 		}
 	}
-	t.Note = "A number between two neighbours of a threshold has two right codes, and the CPU looks nested scales up in a table: bitsandbytes on CUDA and on the CPU differ in the same places. One code in a million, and nested scales by one step in one place of a hundred, are allowed."
+	t.Note = "The CPU device has the bytes of bitsandbytes' CPU library, this device those of its CUDA library, and these two differ: a code next to a threshold follows from a quotient there and from an approximate reciprocal here; a nested scale from a table there and from the nearest value here. So bitsandbytes on this GPU, below, is what has to be met to the byte. Here one code in a million, nested scales in one place of a hundred, and those by more than a step in one of ten thousand, are allowed: of 917,504 nested scales bitsandbytes' two devices differed in 1,584, and in 16 by more than a step (H100, 2026-11-27)."
 	return c.againstBitsandbytes(dev, x, rows, columns)
 }
 
@@ -110,7 +110,7 @@ func (c *check) againstCPU(t *table, dev, host compute.Device, x []float32, rows
 	if codes > 1+len(x)/1e6 {
 		c.fail("%s, %s scales: %d codes of %d are not the CPU's", name, scales, codes, len(x))
 	}
-	if far > 0 || !double && absmax > 0 || absmax > 1+n/100 {
+	if far > 1+n/10000 || !double && absmax > 0 || absmax > 1+n/100 {
 		c.fail("%s, %s scales: %d absmax of %d are not the CPU's, %d of them by more than a step", name, scales, absmax, n, far)
 	}
 	return nil
@@ -138,7 +138,7 @@ func (c *check) againstBitsandbytes(dev compute.Device, x []float32, rows, colum
 	}
 	c.fact("bitsandbytes", "%s, on this GPU", said.Version)
 	t := c.table("Bytes that differ from bitsandbytes'", "case", "codes", "absmax", "nested absmax", "offset (ulp)")
-	t.Note = "The offset is a mean over all blocks, which each side sums in an order of its own: two ulp are allowed, and absmax codes that follow from it (one in a thousand, by one step)."
+	t.Note = "No code and no float32 absmax may differ. The offset is a mean over all blocks, which each side sums in an order of its own: two ulp are allowed, and absmax codes that follow from it (one in a thousand, by one step)."
 	for _, k := range said.Cases {
 		code, dtype := compute.NF4, compute.F32
 		if k.Type == "fp4" {

@@ -73,7 +73,7 @@ func (r *runner) parse(args []string) (emulated bool, err error) {
 	f := flag.NewFlagSet("gpucheck run", flag.ContinueOnError)
 	f.StringVar(&r.out, "out", "report", "folder for the report: DATE-GPU.md, DATE-GPU.json and gpucheck.log")
 	only := f.String("only", "", "parts to run, by comma; doctor runs always (default: all but those on demand)")
-	limit := f.Duration("limit", 8*time.Minute, "of all parts together")
+	limit := f.Duration("limit", 9*time.Minute, "of all parts together")
 	f.StringVar(&r.Device, "device", "cuda:0", "cuda:N, or cpu for a rehearsal on the CPU device")
 	f.StringVar(&r.Scratch, "scratch", "", "folder for the random 8B model, 16 GB (default: /dev/shm or the temporary folder, where there is room)")
 	f.StringVar(&r.Python, "python", "", "Python with torch (default: python3 of the PATH); none is none")

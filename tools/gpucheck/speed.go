@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"lathe/internal/performance"
 	"lathe/model"
 	"lathe/trainer"
 )
@@ -55,22 +59,22 @@ func speed(c *check) error {
 	c.fact("model", "llama of %.2f G parameters with random weights, bfloat16, written in %.0f s to %s; %d rows of %d tokens, one a step", float64(w.cfg.Parameters())/1e9, time.Since(began).Seconds(), filepath.Dir(dir), w.steps, w.length)
 	t := c.table("Speed", "what", "tokens/s", "TFLOP/s", "peak memory (GiB)", "planned (GiB)", "seconds before step 1", "loss of step 1")
 	t.Note = fmt.Sprintf("LoRA r %d on all linear layers, AdamW, bfloat16 products, median of the steps after the second. TFLOP/s count the products that the method needs (no recomputation). Memory is lathe's own account, torch's reserved.", speedRank)
-	methods := []trainer.Method{trainer.MethodQLoRA, trainer.MethodLoRA}
-	for _, method := range methods {
-		if err := c.raceOf(t, w, method); err != nil {
+	var longest time.Duration // of one run of either side
+	for _, method := range []trainer.Method{trainer.MethodQLoRA, trainer.MethodLoRA} {
+		if err := c.raceOf(t, w, method, &longest); err != nil {
 			c.fail("%s: %v", method, err)
 		}
 	}
 	return nil
 }
 
-// raceOf runs lathe, PEFT, lathe, PEFT for as long as the part has time for one more.
-func (c *check) raceOf(t *table, w race, method trainer.Method) error {
+// raceOf runs lathe, PEFT, lathe, PEFT for as long as the part has time for one more. After the first pair of qlora it looks where a step's
+// time goes, which has no second place in the order: what is cut off for time is the second pair, or lora.
+func (c *check) raceOf(t *table, w race, method trainer.Method, longest *time.Duration) error {
 	var ours, theirs []rate
-	var longest time.Duration
 	peft := true
-	for range 2 {
-		if !c.left(longest) {
+	for round := range 2 {
+		if !c.left(*longest) {
 			break
 		}
 		began := time.Now()
@@ -78,21 +82,25 @@ func (c *check) raceOf(t *table, w race, method trainer.Method) error {
 		if err != nil {
 			return err
 		}
-		ours, longest = append(ours, r), max(longest, time.Since(began))
-		if !peft || c.Known.Rehearsal != "" || !c.left(longest) {
-			continue
+		ours, *longest = append(ours, r), max(*longest, time.Since(began))
+		if peft && c.Known.Rehearsal == "" && c.left(*longest) {
+			began = time.Now()
+			r, err = c.peftRate(t, w, method)
+			switch {
+			case errors.Is(err, errNoPython):
+				c.fact(fmt.Sprintf("PEFT, %s", method), "not compared: %v", err)
+				peft = false
+			case err != nil:
+				return fmt.Errorf("PEFT: %w", err)
+			default:
+				theirs, *longest = append(theirs, r), max(*longest, time.Since(began))
+			}
 		}
-		began = time.Now()
-		r, err = c.peftRate(t, w, method)
-		if errors.Is(err, errNoPython) {
-			c.fact(fmt.Sprintf("PEFT, %s", method), "not compared: %v", err)
-			peft = false
-			continue
+		if round == 0 && method == trainer.MethodQLoRA && !w.checkpointing {
+			if err := c.breakDown(w); err != nil {
+				c.fail("where a step's time goes: %v", err)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("PEFT: %w", err)
-		}
-		theirs, longest = append(theirs, r), max(longest, time.Since(began))
 	}
 	if len(ours) == 0 {
 		c.fact(string(method), "not measured: no time was left")
@@ -105,6 +113,38 @@ func (c *check) raceOf(t *table, w race, method trainer.Method) error {
 	// B of a fresh adapter is zero: the first loss is the base's, which both compute in bfloat16 from the same weights.
 	if d := math.Abs(a.firstLoss/b.firstLoss - 1); !(d < 1e-2) {
 		c.fail("%s: the first loss is %.4f, PEFT's %.4f on the same weights", method, a.firstLoss, b.firstLoss)
+	}
+	return nil
+}
+
+// breakDown is where a step's time goes, by `lathe bench train` on the same model and rows.
+func (c *check) breakDown(w race) error {
+	ctx, cancel := context.WithDeadline(context.Background(), c.until)
+	defer cancel()
+	steps := 3
+	cmd := exec.CommandContext(ctx, c.lathe(), "bench", "train", "--device", c.Device, "--model", w.dir, "--data", w.rows, "--method", "qlora", "--dtype", "bfloat16",
+		"--batch", "1", "--length", fmt.Sprint(w.length), "--steps", fmt.Sprint(steps-1), "--r", fmt.Sprint(speedRank), "--shapes", "--json")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("lathe bench train: %w (its output is in gpucheck.log)", err)
+	}
+	var r performance.Train
+	if err := json.Unmarshal(out, &r); err != nil {
+		return fmt.Errorf("lathe bench train: %w", err)
+	}
+	t := c.table("Where a step's time goes, qlora", "operation", "calls a step", "ms a step", "% of the step", "TFLOP/s", "GB/s")
+	t.Note = "By the GPU's events around each operation, which cost the step a little; those that the loss is made of have rows of their own. \"Between operations\" is the GPU waiting for the host."
+	n := float64(steps - 1)
+	for _, o := range r.Operations {
+		if c.Known.Rehearsal != "" {
+			c.row(t, strings.TrimSpace(o.Name+" "+o.Shape), "", "", "", "", "")
+			continue
+		}
+		c.row(t, strings.TrimSpace(o.Name+" "+o.Shape), float64(o.Calls)/n, 1e3*o.Seconds/n, 100*o.Share, o.GFLOPs/1e3, o.GBs)
+	}
+	if c.Known.Rehearsal == "" {
+		c.fact("break-down", "%.0f tokens/s while operations were timed; peaks by lathe's own operations: %.0f TFLOP/s float32, %.0f bfloat16 with float32 activations, %.0f GB/s copied", r.TokensPerSecond, r.Peak.SGEMM/1e3, r.Peak.BF16/1e3, r.Peak.CopyBandwidth)
 	}
 	return nil
 }

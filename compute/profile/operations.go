@@ -1,4 +1,4 @@
-package cpu
+package profile
 
 import "lathe/compute"
 

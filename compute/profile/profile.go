@@ -1,4 +1,6 @@
-package cpu
+// Package profile keeps account of a device's operations: how often each ran, how long, and what its arguments say that it computes and
+// moves.
+package profile
 
 import (
 	"cmp"
@@ -10,18 +12,44 @@ import (
 	"lathe/compute"
 )
 
-// Profile is a Device that keeps account of its operations: how often each ran, how long, and what its arguments say that it
-// computes and moves. A Device without one pays nothing. It is used as the Device, by one goroutine at a time.
+// Profile is a device that keeps account of its operations. A device without one pays nothing. It is used as the device, by one goroutine
+// at a time.
 type Profile struct {
-	*Device
+	compute.Device
+	timer  Timer
 	since  time.Time
-	rows   map[operationKey]*OperationProfile
-	nested time.Duration // of the operations inside the one that runs
+	rows   map[operationKey]*Operation
+	spans  []span // operations that ran, not yet in rows
+	depth  int    // operations that run now, one inside the other
+	inside []time.Duration
 }
 
-// OperationProfile is what one operation, on one shape, did since Reset. Operations inside another one (the products of
+// Timer is a device that knows when its own work was done, where that is not when an operation's call returns.
+type Timer interface {
+	// Mark is the number of a place in the device's work, behind all that was asked for so far.
+	Mark() int
+	// Between waits for the work before two marks and is the device's time from one to the other.
+	Between(from, to int) time.Duration
+	// Unmark forgets all marks.
+	Unmark()
+}
+
+// Composite is a device some of whose operations are made of others: they run on what Through names, which may be a Profile of it.
+type Composite interface{ Through(compute.Device) }
+
+// span is one operation that ran: its marks, and how many others it ran inside.
+type span struct {
+	row      *Operation
+	from, to int
+	depth    int
+}
+
+// mostSpans are kept before they are booked, for which a GPU's are waited for.
+const mostSpans = 1 << 16
+
+// Operation is what one operation, on one shape, did since Reset. Operations inside another one (the products of
 // LinearCrossEntropy) have rows of their own, and their time is not in the outer one's.
-type OperationProfile struct {
+type Operation struct {
 	Name    string  `json:"name"`
 	Shape   string  `json:"shape,omitempty"` // such as "[2048,640]·nf4[1728,640]ᵀ", empty in a row for all shapes
 	Calls   int64   `json:"calls"`
@@ -56,43 +84,85 @@ type call struct {
 	flops, bytes float64
 }
 
-// NewProfile keeps account of a device's operations from here on. Whoever uses d itself is not seen.
-func NewProfile(d *Device) *Profile {
-	p := &Profile{Device: d}
-	d.inner = p
+// New keeps account of a device's operations from here on. Whoever uses d itself is not seen.
+func New(d compute.Device) *Profile {
+	p := &Profile{Device: d, timer: &clock{}}
+	if t, ok := d.(Timer); ok {
+		p.timer = t
+	}
+	if c, ok := d.(Composite); ok {
+		c.Through(p)
+	}
 	p.Reset()
 	return p
 }
 
-// Reset forgets what was counted.
-func (p *Profile) Reset() {
-	p.since, p.rows = time.Now(), map[operationKey]*OperationProfile{}
+// clock times operations that are done when their calls return.
+type clock struct{ marks []time.Time }
+
+func (c *clock) Mark() int {
+	c.marks = append(c.marks, time.Now())
+	return len(c.marks) - 1
 }
 
-// time runs an operation and books it.
+func (c *clock) Between(from, to int) time.Duration { return c.marks[to].Sub(c.marks[from]) }
+func (c *clock) Unmark()                            { c.marks = c.marks[:0] }
+
+// Reset forgets what was counted.
+func (p *Profile) Reset() {
+	p.timer.Unmark()
+	p.spans, p.inside = p.spans[:0], nil
+	p.since, p.rows = time.Now(), map[operationKey]*Operation{}
+}
+
+// time runs an operation and notes when.
 func (p *Profile) time(c call, run func()) {
-	outer := p.nested
-	p.nested = 0
-	begin := time.Now()
-	run()
-	took := time.Since(begin)
 	row := p.rows[c.operationKey]
 	if row == nil {
-		row = &OperationProfile{Name: c.name}
+		row = &Operation{Name: c.name}
 		p.rows[c.operationKey] = row
 	}
+	from := p.timer.Mark()
+	p.depth++
+	run()
+	p.depth--
 	row.Calls++
-	row.Seconds += (took - p.nested).Seconds()
 	row.FLOPs += c.flops
 	row.Bytes += c.bytes
-	p.nested = outer + took
+	p.spans = append(p.spans, span{row, from, p.timer.Mark(), p.depth})
+	if p.depth == 0 && len(p.spans) >= mostSpans {
+		p.settle()
+	}
+}
+
+// settle books the time of the operations that ran. One that others ran inside comes after them, and has what they left of its time.
+// What the booking itself takes, once the device is done, is nobody's time.
+func (p *Profile) settle() {
+	if len(p.spans) == 0 {
+		return
+	}
+	p.timer.Between(p.spans[0].from, p.spans[len(p.spans)-1].to)
+	began := time.Now()
+	for _, s := range p.spans {
+		for len(p.inside) < s.depth+2 {
+			p.inside = append(p.inside, 0)
+		}
+		took := p.timer.Between(s.from, s.to)
+		s.row.Seconds += (took - p.inside[s.depth+1]).Seconds()
+		p.inside[s.depth+1] = 0
+		p.inside[s.depth] += took
+	}
+	p.spans, p.inside = p.spans[:0], nil
+	p.timer.Unmark()
+	p.since = p.since.Add(time.Since(began))
 }
 
 // Report is what ran since Reset, the longest first, and the seconds since then: what no operation took is the host's. With
 // shapes each shape of an operation has a row of its own.
-func (p *Profile) Report(shapes bool) (rows []OperationProfile, seconds float64) {
+func (p *Profile) Report(shapes bool) (rows []Operation, seconds float64) {
+	p.settle()
 	seconds = time.Since(p.since).Seconds()
-	sums := map[[2]string]*OperationProfile{}
+	sums := map[[2]string]*Operation{}
 	for key, row := range p.rows {
 		id := [2]string{key.name}
 		if shapes {
@@ -100,7 +170,7 @@ func (p *Profile) Report(shapes bool) (rows []OperationProfile, seconds float64)
 		}
 		sum := sums[id]
 		if sum == nil {
-			sum = &OperationProfile{Name: id[0], Shape: id[1]}
+			sum = &Operation{Name: id[0], Shape: id[1]}
 			sums[id] = sum
 		}
 		sum.Calls += row.Calls
@@ -111,7 +181,7 @@ func (p *Profile) Report(shapes bool) (rows []OperationProfile, seconds float64)
 	for _, sum := range sums {
 		rows = append(rows, *sum)
 	}
-	slices.SortFunc(rows, func(a, b OperationProfile) int {
+	slices.SortFunc(rows, func(a, b Operation) int {
 		return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), strings.Compare(a.Name+a.Shape, b.Name+b.Shape))
 	})
 	return rows, seconds

@@ -1,4 +1,4 @@
-package cpu
+package profile
 
 import (
 	"reflect"
@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"lathe/compute"
+	"lathe/compute/cpu"
 )
 
 // TestProfileSeesEveryOperation calls each of compute.Operations with nothing, which the device refuses: a Profile that does not
 // know an operation would not have a row for it.
 func TestProfileSeesEveryOperation(t *testing.T) {
-	d, err := New(Options{})
+	d, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	p := NewProfile(d)
+	p := New(d)
 	operations := reflect.TypeFor[compute.Operations]()
 	for i := range operations.NumMethod() {
 		name := operations.Method(i).Name
@@ -28,20 +29,20 @@ func TestProfileSeesEveryOperation(t *testing.T) {
 		p.Reset()
 		m.Call(args)
 		rows, _ := p.Report(false)
-		if !slices.ContainsFunc(rows, func(r OperationProfile) bool { return r.Name == name }) {
-			t.Errorf("%s runs unseen: it needs its method in profile_operations.go", name)
+		if !slices.ContainsFunc(rows, func(r Operation) bool { return r.Name == name }) {
+			t.Errorf("%s runs unseen: it needs its method in operations.go", name)
 		}
 	}
 	_ = d.Sync() // the refusals
 }
 
 func TestProfileCountsWorkOnce(t *testing.T) {
-	d, err := New(Options{})
+	d, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	p := NewProfile(d)
+	p := New(d)
 	alloc := func(n int) compute.Buffer {
 		b, err := p.Alloc(compute.F32, n)
 		if err != nil {
@@ -68,7 +69,7 @@ func TestProfileCountsWorkOnce(t *testing.T) {
 	}
 	rows, seconds := p.Report(true)
 	var sum float64
-	shapes := map[string]OperationProfile{}
+	shapes := map[string]Operation{}
 	for _, row := range rows {
 		sum += row.Seconds
 		shapes[row.Name+row.Shape] = row
