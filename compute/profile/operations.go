@@ -175,6 +175,7 @@ func (p *Profile) AdamW(a compute.AdamW) {
 		elements += lenOf(t.Param)
 	}
 	p.time(each("AdamW", elements, 0, 14, 28*float64(elements)), func() { p.Device.AdamW(a) })
+	p.step()
 }
 
 // AdamW8 is compute.Operations' AdamW8: AdamW with moments of a byte.
@@ -184,6 +185,7 @@ func (p *Profile) AdamW8(a compute.AdamW8) {
 		elements += lenOf(t.Param)
 	}
 	p.time(each("AdamW8", elements, 0, 14, 16*float64(elements)), func() { p.Device.AdamW8(a) })
+	p.step()
 }
 
 // GlobalNorm is compute.Operations' GlobalNorm.

@@ -22,6 +22,11 @@ type Profile struct {
 	spans  []span // operations that ran, not yet in rows
 	depth  int    // operations that run now, one inside the other
 	inside []time.Duration
+
+	steps int
+	// OnStep, where it is set, is called behind the optimiser's update of each step, the first is 1, by the goroutine that uses the device:
+	// a place for Report and Reset, which nobody else may call while operations run.
+	OnStep func(step int)
 }
 
 // Timer is a device that knows when its own work was done, where that is not when an operation's call returns.
@@ -132,6 +137,14 @@ func (p *Profile) time(c call, run func()) {
 	p.spans = append(p.spans, span{row, from, p.timer.Mark(), p.depth})
 	if p.depth == 0 && len(p.spans) >= mostSpans {
 		p.settle()
+	}
+}
+
+// step ends a step.
+func (p *Profile) step() {
+	p.steps++
+	if p.OnStep != nil {
+		p.OnStep(p.steps)
 	}
 }
 

@@ -260,17 +260,20 @@ func (b *bencher) timeTraining(ctx context.Context, c trainer.Config, f trainBen
 	defer run.Close()
 	plan := run.Plan()
 	r := performance.Train{Parameters: plan.Parameters, PlannedBytes: plan.Memory.Total()}
+	account.OnStep = func(step int) {
+		if step > 1 {
+			r.Operations = breakDown(account, f.shapes)
+		} else {
+			account.Reset()
+		}
+	}
 	bar := newProgress(b.e.stderr)
 	var seconds, tokens, trained float64
 	err = run.Train(ctx, trainer.NewControl(), func(event trainer.Event) {
 		s, ok := event.(trainer.StepDone)
-		switch {
-		case ok && s.Step == 1:
-			account.Reset()
-		case ok:
+		if ok && s.Step > 1 {
 			seconds += float64(s.Tokens) / s.TokensPerSec
 			tokens, trained = tokens+float64(s.Tokens), trained+float64(s.TrainedTokens)
-			r.Operations = breakDown(account, f.shapes)
 			bar.set("step", int64(s.Step), int64(s.TotalSteps), "")
 		}
 	})
