@@ -58,11 +58,12 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 // attention is what both passes share.
 func (c *checked) attention(s compute.AttentionShape) C.lathe_attention_args {
 	c.Attention(s)
-	// In bfloat16 nothing is rounded: float32 is what this device has for attention, and more exact.
+	// In bfloat16 nothing is rounded on tiers that do not multiply it faster: float32 is more exact.
 	c.Want(s.Compute == compute.F32 || s.Compute == compute.BF16, "attention in %s was asked for, this device multiplies in float32", s.Compute)
 	args := attentionSize(s)
 	args.scale, args.softcap, args.window, args.prefix = C.float(s.Scale), C.float(s.Softcap), C.int64_t(s.Window), C.int64_t(s.Prefix)
 	args.alibi, args.no_causal = c.optional("Alibi", s.Alibi, s.H), flag(s.NoCausal)
+	args.narrow = flag(s.Compute == compute.BF16)
 	return args
 }
 

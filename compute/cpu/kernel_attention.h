@@ -1,13 +1,14 @@
 // Flash attention (Dao 2022, 2023). The lanes of a vector are rows of queries: the query positions, and the heads that
 // share a key head, of one tile. Scores are kept transposed [keys, rows], so that a softmax is element-wise over vectors, K
 // and V are broadcast as they lie in memory, and only the tile's queries are ever transposed. Tiles of keys that no row of
-// the tile sees are skipped.
+// the tile sees are skipped. In bfloat16, on tiers that multiply it, scores are scaled after the product, which rounds Q as it is.
 
 enum { TILE = LATHE_ATTENTION_TILE }; // rows and keys of a tile
 
 // The rows of one tile: row r is query first + r/heads of the span and head h0 + r%heads.
 typedef struct {
     const lathe_attention_args *a;
+    const gemm_kernels *pairs; // for products in bfloat16, or null
     const lathe_span *span;
     int64_t kv, rows, vectors; // the key head; rows in use, and vectors of them
     int64_t lowest, highest;   // positions among the keys
@@ -16,10 +17,28 @@ typedef struct {
     float slope[TILE]; // alibi
 } query_tile;
 
-static void tile_open(query_tile *t, const lathe_attention_args *a, const lathe_span *span, int64_t kv, int64_t h0,
-                      int64_t heads, int64_t row0) {
+// pairs_begin are the kernels for an attention's products in bfloat16, or null where none are asked for or the tier has none, and sets the
+// thread up for them; pairs_end undoes that.
+static const gemm_kernels *pairs_begin(const lathe_attention_args *a) {
+    const gemm_kernels *pairs = a->narrow ? gemm_kernels_in_use(1) : 0;
+    if (!pairs || pairs->per_slot != 2) return 0;
+    if (pairs->begin) pairs->begin();
+    return pairs;
+}
+
+static void pairs_end(const gemm_kernels *pairs) {
+    if (pairs && pairs->end) pairs->end();
+}
+
+// The factors of Q before and of scores after their product.
+static float before(const query_tile *t) { return t->pairs ? 1 : t->a->scale; }
+static float after(const query_tile *t) { return t->pairs ? t->a->scale : 1; }
+
+static void tile_open(query_tile *t, const lathe_attention_args *a, const gemm_kernels *pairs, const lathe_span *span, int64_t kv,
+                      int64_t h0, int64_t heads, int64_t row0) {
     int64_t rows = span->q_len * heads - row0;
     t->a = a;
+    t->pairs = pairs;
     t->span = span;
     t->kv = kv;
     t->rows = rows < TILE ? rows : TILE;
@@ -98,10 +117,10 @@ INLINE vm sees(const query_tile *t, int64_t r, int64_t j) {
 // shrink by.
 INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked, float *scores, float *highest,
                        float *total) {
-    vf old = v_load(highest + r), top = old, sum = v_zero();
+    vf old = v_load(highest + r), top = old, sum = v_zero(), factor = v_set(after(t));
     int raw = !masked && !t->a->alibi && t->a->softcap <= 0; // the product's scores are final
     for (int64_t j = 0; j < n; j++) {
-        vf s = v_load(scores + j * TILE + r);
+        vf s = v_load(scores + j * TILE + r) * factor;
         if (!raw) {
             s = score(t->a, s, t->a->alibi ? alibi(t, r, first + j) : v_zero());
             if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
@@ -110,8 +129,9 @@ INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n,
         top = v_max(s, top);
     }
     vf base = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // rows that saw no key yet
+    if (!raw) factor = v_set(1);
     for (int64_t j = 0; j < n; j++) {
-        vf p = v_exp_bounded(v_load(scores + j * TILE + r) - base);
+        vf p = v_exp_bounded(v_load(scores + j * TILE + r) * factor - base);
         v_store(scores + j * TILE + r, p);
         sum += p;
     }
@@ -132,7 +152,7 @@ static void attend(query_tile *t, const forward_scratch *s) {
     int64_t d = a->d, width = t->vectors * LANES, padded = LATHE_PADDED(d);
     float highest[TILE], total[TILE];
     for (int r = 0; r < TILE; r++) highest[r] = -INFINITY, total[r] = 0;
-    tile_load(t, a->q, a->scale, s->rows, padded, s->columns);
+    tile_load(t, a->q, before(t), s->rows, padded, s->columns);
     memset(s->result, 0, (size_t)(d * TILE) * sizeof(float));
     for (int64_t first = 0; first < t->span->k_len; first += TILE) {
         int64_t n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE;
@@ -140,12 +160,12 @@ static void attend(query_tile *t, const forward_scratch *s) {
         int masked = !tile_sees_all(t, first, n);
         keys_load(t, a->k, first, n, s->keys);
         keys_load(t, a->v, first, n, s->values);
-        product(n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
+        product(t->pairs, n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
         for (int64_t r = 0; r < width; r += LANES) {
             vf shrink = softmax_step(t, r, first, n, masked, s->scores, highest, total);
             for (int64_t i = 0; i < d; i++) v_store(s->result + i * TILE + r, v_load(s->result + i * TILE + r) * shrink);
         }
-        product_transposed_add(d, width, n, s->values, d, s->scores, TILE, s->result, TILE);
+        product_transposed_add(t->pairs, d, width, n, s->values, d, s->scores, TILE, s->result, TILE);
     }
     transpose(s->rows, padded, s->result, TILE, d, width);
     for (int64_t r = 0; r < t->rows; r++) {
@@ -165,6 +185,7 @@ static void attention_task(void *arg, int index, int worker) {
     s.values = s.keys + TILE * d;
     s.result = s.values + TILE * d;
     s.scores = s.result + TILE * d;
+    const gemm_kernels *pairs = pairs_begin(a);
     for (const lathe_span *span = a->spans; span < a->spans + a->nspans; span++) {
         int64_t tiles = (span->q_len * group + TILE - 1) / TILE;
         if (task >= tiles * a->kv) {
@@ -173,10 +194,11 @@ static void attention_task(void *arg, int index, int worker) {
         }
         query_tile t; // tiles of one key head follow each other, for its keys are in the cache; the last see most keys
         int64_t kv = task / tiles, tile = tiles - 1 - task % tiles;
-        tile_open(&t, a, span, kv, kv * group, group, tile * TILE);
+        tile_open(&t, a, pairs, span, kv, kv * group, group, tile * TILE);
         attend(&t, &s);
-        return;
+        break;
     }
+    pairs_end(pairs);
 }
 
 static void attention(const lathe_attention_args *a) {

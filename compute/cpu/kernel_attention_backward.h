@@ -3,7 +3,7 @@
 // few key heads, and their sums are added in a fixed order.
 
 typedef struct {
-    float *rows, *columns;           // queries times scale [TILE, padded], [d, TILE]
+    float *rows, *columns;           // queries times scale where that goes before the product [TILE, padded], [d, TILE]
     float *out_rows, *out_columns;   // gradient of the output, likewise
     float *keys, *values;            // [TILE, d]
     float *scores, *slopes, *result; // [TILE, TILE], [TILE, TILE], gradient of the queries [d, TILE]
@@ -14,11 +14,11 @@ typedef struct {
 INLINE void softmax_backward(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked,
                              const backward_scratch *s, const float *lse, const float *delta) {
     const lathe_attention_args *a = t->a;
-    vf base = v_load(lse + r), mean = v_load(delta + r), one = v_set(1.0f);
+    vf base = v_load(lse + r), mean = v_load(delta + r), one = v_set(1.0f), factor = v_set(after(t));
     vf inverse = v_set(a->softcap > 0 ? 1.0f / a->softcap : 0);
     for (int64_t j = 0; j < n; j++) {
         float *at = s->scores + j * TILE + r, *ds = s->slopes + j * TILE + r;
-        vf x = score(a, v_load(at), a->alibi ? alibi(t, r, first + j) : v_zero());
+        vf x = score(a, v_load(at) * factor, a->alibi ? alibi(t, r, first + j) : v_zero());
         vf p = v_exp(x - base), g;
         if (masked) p = v_select(sees(t, r, first + j), p, v_zero());
         g = p * (v_load(ds) - mean);
@@ -32,7 +32,7 @@ static void attend_backward(query_tile *t, const backward_scratch *s) {
     const lathe_attention_args *a = t->a;
     int64_t d = a->d, width = t->vectors * LANES, padded = LATHE_PADDED(d);
     float lse[TILE] = {0}, delta[TILE] = {0};
-    tile_load(t, a->q, a->scale, s->rows, padded, s->columns);
+    tile_load(t, a->q, before(t), s->rows, padded, s->columns);
     tile_load(t, a->dout, 1, s->out_rows, padded, s->out_columns);
     memset(s->result, 0, (size_t)(d * TILE) * sizeof(float));
     for (int64_t r = 0; r < t->rows; r++) {
@@ -48,12 +48,12 @@ static void attend_backward(query_tile *t, const backward_scratch *s) {
         int masked = !tile_sees_all(t, first, n);
         keys_load(t, a->k, first, n, s->keys);
         keys_load(t, a->v, first, n, s->values);
-        product(n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
-        product(n, width, d, s->values, d, s->out_columns, TILE, s->slopes, TILE);
+        product(t->pairs, n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
+        product(t->pairs, n, width, d, s->values, d, s->out_columns, TILE, s->slopes, TILE);
         for (int64_t r = 0; r < width; r += LANES) softmax_backward(t, r, first, n, masked, s, lse, delta);
-        product_add(n, padded, t->rows, s->scores, TILE, s->out_rows, padded, s->dv + first * padded, padded);
-        product_add(n, padded, t->rows, s->slopes, TILE, s->rows, padded, s->dk + first * padded, padded);
-        product_transposed_add(d, width, n, s->keys, d, s->slopes, TILE, s->result, TILE);
+        product_add(t->pairs, n, padded, t->rows, s->scores, TILE, s->out_rows, padded, s->dv + first * padded, padded);
+        product_add(t->pairs, n, padded, t->rows, s->slopes, TILE, s->rows, padded, s->dk + first * padded, padded);
+        product_transposed_add(t->pairs, d, width, n, s->keys, d, s->slopes, TILE, s->result, TILE);
     }
     transpose(s->rows, padded, s->result, TILE, d, width); // the queries are done with: their place takes dq
     for (int64_t r = 0; r < t->rows; r++)
@@ -78,11 +78,15 @@ static void attention_backward_task(void *arg, int index, int worker) {
     s.dk = s.slopes + TILE * TILE;
     s.dv = s.dk + span->k_len * padded;
     memset(s.dk, 0, (size_t)(2 * span->k_len * padded) * sizeof(float));
+    const gemm_kernels *pairs = pairs_begin(a);
     for (int64_t row = 0; row < span->q_len * (to - from); row += TILE) {
         query_tile t;
-        tile_open(&t, a, span, kv, kv * group + from, to - from, row);
+        tile_open(&t, a, pairs, span, kv, kv * group + from, to - from, row);
         attend_backward(&t, &s);
     }
+    if (pairs)
+        for (int64_t i = 0; i < span->k_len * padded; i++) s.dk[i] *= a->scale; // as the queries were not
+    pairs_end(pairs);
     float *dk = a->dk, *dv = a->dv;
     if (parts > 1) {
         dk = a->scratch + lathe_threads() * lathe_attention_worker(a, 1) + part * 2 * a->nk * a->kv * d;

@@ -10,7 +10,7 @@ static void row_norm_tile(const lathe_row_norm_args *a, int64_t row, int64_t row
     for (int64_t i = 0; i < rows; i++)
         gemm_kernels_in_use(0)->convert(tile + i * NORM_COLUMNS, &a->w, (row + i) * a->in + from, n);
     if (a->r == 0) return;
-    product(rows, whole, a->r, a->v + row * a->r, a->r, a->u + from, a->in, added, NORM_COLUMNS);
+    product(0, rows, whole, a->r, a->v + row * a->r, a->r, a->u + from, a->in, added, NORM_COLUMNS);
     for (int64_t i = 0; i < rows; i++) {
         const float *v = a->v + (row + i) * a->r;
         float *sum = added + i * NORM_COLUMNS;

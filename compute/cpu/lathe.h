@@ -92,6 +92,7 @@ typedef struct {
     int64_t window, prefix;
     const float *alibi; // [h] or null
     int no_causal;
+    int narrow;         // products of operands rounded to bfloat16, on tiers that multiply these
     float *out;         // [nq,h,d], written by the forward and read by the backward pass
     float *lse;         // [nq,h] or null, as out
     const float *q, *k, *v;
