@@ -23,9 +23,15 @@ func benchFiles(b *testing.B) map[string]string {
 	}
 	const question = "Row %d: Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many did she sell altogether?"
 	const answer = `Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nShe sold 48+24 = <<48+24=72>>72 clips altogether \"in April and May\".\n#### %d`
+	const long = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness in 1775. "
+	const accents = "Row %d: où est l’élève? «Grüße aus Köln», naïve façade – “déjà vu”, 東京都 и Москва, ça coûte 12 € … "
+	const escaped = `Row %d: \u00dcber die Gr\u00f6\u00dfe\t\"zitiert\"\n\u6771\u4eac\n- one\n- two\\three\n`
 	for name, format := range map[string]string{
 		"pairs":    `{"question": "` + question + `", "answer": "` + answer + `"}` + "\n",
 		"messages": `{"messages": [{"role": "user", "content": "` + question + `"}, {"role": "assistant", "content": "` + answer + `"}]}` + "\n",
+		"text":     `{"text": "Row %d: ` + strings.Repeat(long, 40) + `%d"}` + "\n",
+		"accents":  `{"instruction": "` + accents + `.", "output": "` + strings.Repeat(accents[len("Row %d: "):], 3) + `%d."}` + "\n",
+		"escapes":  `{"instruction": "` + escaped + `.", "output": "` + strings.Repeat(escaped[len("Row %d: "):], 3) + `%d."}` + "\n",
 	} {
 		var content strings.Builder
 		for i := 0; content.Len() < 8<<20; i++ {

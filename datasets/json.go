@@ -30,6 +30,8 @@ type document struct {
 	// marks are the offsets in raw of what rules have to look at, string by string.
 	marks []int32
 	open  []frame
+	stops stops
+	ascii bool // raw is
 }
 
 // object returns the root, or none when it is no object.

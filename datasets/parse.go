@@ -13,6 +13,7 @@ import (
 // findings of its own for them.
 func (d *document) parse(raw []byte) error {
 	d.raw, d.nodes, d.marks, d.open = raw, d.nodes[:0], d.marks[:0], d.open[:0]
+	d.ascii = d.stops.of(raw)
 	if !d.scan() {
 		return explain(raw)
 	}
@@ -21,6 +22,12 @@ func (d *document) parse(raw []byte) error {
 
 // maxDepth is far beyond any dataset's rows and bounds all walks of the tree.
 const maxDepth = 200
+
+// name is where a member's name lies in the row, quotes included.
+type name struct {
+	start, end int
+	plain      bool // it has no escapes
+}
 
 // frame is a container that parse has not closed yet.
 type frame struct {
@@ -31,20 +38,20 @@ type frame struct {
 func (d *document) scan() bool {
 	i := skipBlanks(d.raw, 0)
 	for {
-		var keyStart, keyEnd int
+		var name name
 		if d.inObject() {
-			keyStart = i
-			if keyEnd = d.scanName(i); keyEnd < 0 {
+			name.start = i
+			if name.end, name.plain = d.scanName(i); name.end < 0 {
 				return false
 			}
-			i = skipBlanks(d.raw, keyEnd)
+			i = skipBlanks(d.raw, name.end)
 			if byteAt(d.raw, i) != ':' {
 				return false
 			}
 			i = skipBlanks(d.raw, i+1)
 		}
 		var opened bool
-		if i, opened = d.scanValue(i, keyStart, keyEnd); i < 0 {
+		if i, opened = d.scanValue(i, name); i < 0 {
 			return false
 		}
 		if opened {
@@ -65,7 +72,7 @@ func (d *document) inObject() bool {
 
 // scanValue reads a value that begins at i, of a container that is not empty its opening only, and gives where to go on; -1
 // where there is no value.
-func (d *document) scanValue(i, keyStart, keyEnd int) (next int, opened bool) {
+func (d *document) scanValue(i int, name name) (next int, opened bool) {
 	switch c := byteAt(d.raw, i); c {
 	case '"':
 		first := len(d.marks)
@@ -73,11 +80,11 @@ func (d *document) scanValue(i, keyStart, keyEnd int) (next int, opened bool) {
 		if end < 0 {
 			return -1, false
 		}
-		n := d.add('"', i, end, keyStart, keyEnd)
+		n := d.add('"', i, end, name)
 		d.nodes[n].marks, d.nodes[n].marksEnd = int32(first), int32(len(d.marks))
 		return end, false
 	case '{', '[':
-		n := d.add(c, i, i+1, keyStart, keyEnd)
+		n := d.add(c, i, i+1, name)
 		next := skipBlanks(d.raw, i+1)
 		if byteAt(d.raw, next) == c+2 { // } and ] stand two after { and [ in ASCII
 			d.nodes[n].end = int32(next + 1)
@@ -91,7 +98,7 @@ func (d *document) scanValue(i, keyStart, keyEnd int) (next int, opened bool) {
 	default:
 		end, kind := scanScalar(d.raw, i)
 		if end >= 0 {
-			d.add(kind, i, end, keyStart, keyEnd)
+			d.add(kind, i, end, name)
 		}
 		return end, false
 	}
@@ -119,12 +126,11 @@ func (d *document) scanEnds(i int) int {
 }
 
 // add appends a node as the latest child of the open container.
-func (d *document) add(kind byte, start, end, keyStart, keyEnd int) int32 {
+func (d *document) add(kind byte, start, end int, name name) int32 {
 	n := int32(len(d.nodes))
 	d.nodes = append(d.nodes, node{
-		start: int32(start), end: int32(end), keyStart: int32(keyStart), keyEnd: int32(keyEnd),
-		first: none, next: none, kind: kind,
-		plainKey: keyEnd > 0 && bytes.IndexByte(d.raw[keyStart:keyEnd], '\\') < 0,
+		start: int32(start), end: int32(end), keyStart: int32(name.start), keyEnd: int32(name.end),
+		first: none, next: none, kind: kind, plainKey: name.plain,
 	})
 	if len(d.open) > 0 {
 		top := &d.open[len(d.open)-1]
@@ -153,15 +159,20 @@ func skipBlanks(raw []byte, i int) int {
 	return i
 }
 
-// scanName reads a member's name, without marks.
-func (d *document) scanName(i int) int {
+// scanName reads a member's name, without marks; plain says that it has no escapes.
+func (d *document) scanName(i int) (end int, plain bool) {
 	if byteAt(d.raw, i) != '"' {
-		return -1
+		return -1, false
+	}
+	if end = d.stops.next(i + 1); byteAt(d.raw, end) == '"' {
+		return end + 1, true
 	}
 	n := len(d.marks)
-	end := d.scanString(i)
+	if end = d.scanString(i); end < 0 {
+		return -1, false
+	}
 	d.marks = d.marks[:n]
-	return end
+	return end, bytes.IndexByte(d.raw[i:end], '\\') < 0
 }
 
 // stringClasses is classes for the bytes of a JSON string: a quotation mark ends it, and control characters are not allowed.
@@ -178,19 +189,12 @@ var stringClasses = func() (t [256]class) {
 // rules have to look at; from the first \u escape on there are no more, because the linter goes over the decoded text.
 func (d *document) scanString(i int) int {
 	raw, decoded := d.raw, false
-	for i++; ; {
-		s := raw[min(i, len(raw)):]
-		for len(s) >= 4 && stringClasses[s[0]]|stringClasses[s[1]]|stringClasses[s[2]]|stringClasses[s[3]] == plain {
-			s = s[4:]
-		}
-		for len(s) > 0 && stringClasses[s[0]] == plain {
-			s = s[1:]
-		}
-		if i = len(raw) - len(s); i == len(raw) {
+	for from := i + 1; ; {
+		i = d.stops.next(from)
+		if i >= len(raw) {
 			return -1
 		}
-		c, next := stringClasses[raw[i]], i+1
-		var mark bool
+		c, next, mark := stringClasses[raw[i]], i+1, false
 		switch c {
 		case quotation:
 			return next
@@ -202,7 +206,7 @@ func (d *document) scanString(i int) int {
 			}
 			mark = escapeMarks[raw[i+1]]
 		case digit:
-			next, mark = scanNumber(raw, i)
+			next = d.scanNumbers(from, i, !decoded)
 		default:
 			mark = isMarked(raw, i, c)
 		}
@@ -210,8 +214,27 @@ func (d *document) scanString(i int) int {
 			d.marks = append(d.marks, int32(i))
 			decoded = c == backslash && raw[i+1] == 'u'
 		}
+		from = next
+	}
+}
+
+// scanNumbers goes over the numbers around the digit at i, which begin at from at the earliest, and gives where they end.
+func (d *document) scanNumbers(from, i int, marking bool) int {
+	for i > from && numberBytes[d.raw[i-1]] {
+		i--
+	}
+	for i < len(d.raw) && numberBytes[d.raw[i]] {
+		if !isDigit(d.raw[i]) {
+			i++
+			continue
+		}
+		next, mark := scanNumber(d.raw, i)
+		if mark && marking {
+			d.marks = append(d.marks, int32(i))
+		}
 		i = next
 	}
+	return i
 }
 
 // escapeMarks are the escapes that rules know.
