@@ -66,7 +66,7 @@ func FindDuplicates(ctx context.Context, f *File, o DedupeOptions) ([]Duplicate,
 	g, seed := newGrouping(), maphash.MakeSeed()
 	var unreadable []Unreadable
 	newWork := func() func(*Row) rowPrint {
-		l := &linter{lintShared: &lintShared{seed: seed}}
+		l := &linter{lintShared: &lintShared{seed: seed}, comparing: true}
 		return func(r *Row) rowPrint { return l.print(r, !o.ExactOnly) }
 	}
 	err := each(ctx, f, o.Workers, newWork, func(p rowPrint) error {
@@ -92,8 +92,7 @@ type rowPrint struct {
 
 // print makes a row's hashes.
 func (l *linter) print(r *Row, near bool) rowPrint {
-	l.at, l.respelt = r, true
-	l.parts = r.detect(&l.d)
+	l.read(r)
 	p := rowPrint{line: r.Line, row: r.Index, problem: r.Problem}
 	if p.problem != "" {
 		return p

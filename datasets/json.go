@@ -32,6 +32,8 @@ type document struct {
 	open  []frame
 	stops stops
 	ascii bool // raw is
+
+	spare []byte // for the decoded text of one string at a time
 }
 
 // object returns the root, or none when it is no object.
@@ -116,6 +118,34 @@ func (d *document) text(n int32) string {
 	default:
 		return string(d.value(n))
 	}
+}
+
+// decoded is text's bytes of string n, valid until the next call. The row is UTF-8.
+func (d *document) decoded(n int32) []byte {
+	x := &d.nodes[n]
+	d.spare = decode(d.spare[:0], d.raw[x.start+1:x.end-1])
+	return d.spare
+}
+
+// respelled is string n without its quotes as [quote] would write it, valid until the next call. The row is UTF-8.
+func (d *document) respelled(n int32) []byte {
+	x := &d.nodes[n]
+	inner := d.raw[x.start+1 : x.end-1]
+	if !d.respells(d.marks[x.marks:x.marksEnd]) {
+		return inner
+	}
+	d.spare = respell(d.spare[:0], inner)
+	return d.spare
+}
+
+// respells says whether there are escapes among marks that need not be, or that have more than one spelling.
+func (d *document) respells(marks []int32) bool {
+	for _, i := range marks {
+		if d.raw[i] == '\\' && (d.raw[i+1] == 'u' || d.raw[i+1] == '/') {
+			return true
+		}
+	}
+	return false
 }
 
 // unquote decodes a JSON string; without escapes it is the bytes between the

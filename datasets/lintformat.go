@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // structure checks what a row's format asks for.
@@ -66,11 +68,22 @@ func (l *linter) isString(n int32, name, missing string) bool {
 
 // isBlank reports whether string n has nothing but white space.
 func (l *linter) isBlank(n int32) bool {
-	inner := l.inner(n)
-	if len(inner) > 0 && inner[0] > ' ' && inner[0] != '\\' && inner[0] < 0x80 {
-		return false // the common case, without decoding
+	for inner := l.inner(n); len(inner) > 0; {
+		r, size := rune(inner[0]), 1
+		switch {
+		case r == '\\' && inner[1] == 'u':
+			r, size = escapedRune(inner)
+		case r == '\\':
+			r, size = rune(escapes[inner[1]]), 2
+		case r >= utf8.RuneSelf:
+			r, size = utf8.DecodeRune(inner)
+		}
+		if !unicode.IsSpace(r) {
+			return false
+		}
+		inner = inner[size:]
 	}
-	return strings.TrimSpace(l.d.text(n)) == ""
+	return true
 }
 
 func (l *linter) instruction(n int32, name string) {

@@ -21,16 +21,17 @@ type linter struct {
 	turns []turn
 
 	minHash minHasher
-	// respelt says that the row has escapes with more than one spelling.
-	respelt bool
+	utf8    bool // the row is UTF-8
+
+	comparing bool // for print
 }
 
 // row is a worker's whole work on a row.
 func (l *linter) row(r *Row) rowReport {
-	l.at, l.respelt, l.out = r, false, rowReport{line: r.Line, row: r.Index, bytes: len(r.Raw)}
-	l.parts = r.detect(&l.d)
+	l.out = rowReport{line: r.Line, row: r.Index, bytes: len(r.Raw)}
+	l.read(r)
 	l.out.format = r.Format
-	if !utf8.Valid(r.Raw) {
+	if !l.utf8 {
 		at := invalidAt(r.Raw)
 		l.whole(CodeBadUTF8, [2]int{at, at + 1}, "byte %d (0x%02x) is not UTF-8", at+1, r.Raw[at])
 	}
@@ -51,6 +52,12 @@ func (l *linter) row(r *Row) rowReport {
 	}
 	l.tokens()
 	return l.out
+}
+
+// read parses a row.
+func (l *linter) read(r *Row) {
+	l.at, l.parts = r, r.detect(&l.d)
+	l.utf8 = l.d.ascii || utf8.Valid(r.Raw)
 }
 
 // whole reports on the row; span is in its raw bytes.
@@ -209,12 +216,7 @@ func (l *linter) hash(h *hasher, n int32) {
 	case 0, 'n':
 		h.mark('n')
 	case '"':
-		inner := l.inner(n)
-		if l.respelt {
-			quoted := quote(l.d.text(n))
-			inner = quoted[1 : len(quoted)-1]
-		}
-		h.text('"', inner)
+		h.text('"', l.canonical(n))
 	case '{', '[':
 		h.mark(l.d.kind(n))
 		for c := l.d.nodes[n].first; c != none; c = l.d.nodes[c].next {
@@ -225,6 +227,19 @@ func (l *linter) hash(h *hasher, n int32) {
 	default:
 		h.text('0', l.d.value(n))
 	}
+}
+
+// canonical returns string n in the spelling that is the same for the same text. Of a row that is not UTF-8 the linter takes the
+// bytes as they are where nothing has to be spelled anew; the comparison of files takes U+FFFD for what is no character.
+func (l *linter) canonical(n int32) []byte {
+	switch {
+	case l.utf8:
+		return l.d.respelled(n)
+	case !l.comparing && !l.d.respells(l.d.marks):
+		return l.inner(n)
+	}
+	quoted := quote(l.d.text(n))
+	return quoted[1 : len(quoted)-1]
 }
 
 // classOf returns the text of a field; dots lead into objects.

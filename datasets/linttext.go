@@ -66,11 +66,9 @@ func (l *linter) text(n int32) {
 		}
 		switch inner[i+1] {
 		case 'u':
-			l.respelt = true
 			l.escapedText(n)
 			return
-		case '/':
-			l.respelt = true
+		case '/': // the hash looks for them
 		default: // \b and \f
 			l.once(n, inner, i, i+2, false, CodeControlCharacter, "the control character \\%c", inner[i+1])
 		}
@@ -80,12 +78,20 @@ func (l *linter) text(n int32) {
 
 // escapedText is text for a string with \u escapes: over its decoded bytes.
 func (l *linter) escapedText(n int32) {
-	decoded := unquote(l.d.value(n))
+	decoded := l.decoded(n)
 	for i := 0; i < len(decoded); i++ {
 		if c := classes[decoded[i]]; c != plain && c != backslash {
 			i = l.special(n, decoded, i, c, true)
 		}
 	}
+}
+
+// decoded returns the text of string n, valid until the next call.
+func (l *linter) decoded(n int32) []byte {
+	if l.utf8 {
+		return l.d.decoded(n)
+	}
+	return unquote(l.d.value(n))
 }
 
 // once reports a code at most once for a value. Offsets are in text, which is

@@ -1,0 +1,91 @@
+package datasets
+
+import (
+	"bytes"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// The functions here take the bytes between the quotes of a JSON string that parse accepted and that is UTF-8. They do what jsontext's
+// AppendUnquote and AppendQuote do with them, in a fraction of the time.
+
+// decode appends the text that inner stands for. Half a surrogate pair becomes U+FFFD.
+func decode(dst, inner []byte) []byte {
+	for len(inner) > 0 {
+		i := bytes.IndexByte(inner, '\\')
+		if i < 0 {
+			break
+		}
+		dst = append(dst, inner[:i]...)
+		inner = inner[i:]
+		for len(inner) > 0 && inner[0] == '\\' {
+			if inner[1] != 'u' {
+				dst, inner = append(dst, escapes[inner[1]]), inner[2:]
+				continue
+			}
+			r, size := escapedRune(inner)
+			dst, inner = utf8.AppendRune(dst, r), inner[size:]
+		}
+	}
+	return append(dst, inner...)
+}
+
+// respell appends inner with the one spelling of each character that [quote] gives it: no escape where none is needed.
+func respell(dst, inner []byte) []byte {
+	for len(inner) > 0 {
+		i := bytes.IndexByte(inner, '\\')
+		if i < 0 {
+			break
+		}
+		dst = append(dst, inner[:i]...)
+		inner = inner[i:]
+		for len(inner) > 0 && inner[0] == '\\' {
+			switch inner[1] {
+			case 'u':
+				r, size := escapedRune(inner)
+				dst, inner = appendSpelling(dst, r), inner[size:]
+			case '/':
+				dst, inner = append(dst, '/'), inner[2:]
+			default:
+				dst, inner = append(dst, inner[:2]...), inner[2:]
+			}
+		}
+	}
+	return append(dst, inner...)
+}
+
+// appendSpelling appends a character as it stands in a JSON string.
+func appendSpelling(dst []byte, r rune) []byte {
+	switch {
+	case r < ' ', r == '"', r == '\\':
+		quoted := quote(string(r))
+		return append(dst, quoted[1:len(quoted)-1]...)
+	case r < utf8.RuneSelf:
+		return append(dst, byte(r))
+	}
+	return utf8.AppendRune(dst, r)
+}
+
+// escapes are what stands after a backslash, u aside, with what it means.
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// escapedRune reads the character of a \u escape, or of two that are a surrogate pair.
+func escapedRune(inner []byte) (r rune, size int) {
+	if r = hex4(inner[2:]); !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if len(inner) >= 12 && inner[6] == '\\' && inner[7] == 'u' {
+		if pair := utf16.DecodeRune(r, hex4(inner[8:])); pair != utf8.RuneError {
+			return pair, 12
+		}
+	}
+	return utf8.RuneError, 6
+}
+
+// hex4 reads four hexadecimal digits, of which the letters have bit 6 and 1 to 6 in their low half.
+func hex4(digits []byte) (r rune) {
+	for _, c := range digits[:4] {
+		r = r<<4 | rune(c&0xf+c>>6*9)
+	}
+	return r
+}
