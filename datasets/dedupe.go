@@ -63,7 +63,8 @@ func Dedupe(ctx context.Context, f *File, path string, o DedupeOptions) (Deduped
 // FindDuplicates lists the rows of f that repeat an earlier row, in order. Near
 // duplicates of one another are a group, of which the first row stays.
 func FindDuplicates(ctx context.Context, f *File, o DedupeOptions) ([]Duplicate, []Unreadable, error) {
-	g, seed := newGrouping(), maphash.MakeSeed()
+	var g grouping
+	seed := maphash.MakeSeed()
 	var unreadable []Unreadable
 	newWork := func() func(*Row) rowPrint {
 		l := &linter{lintShared: &lintShared{seed: seed}, comparing: true}
@@ -143,18 +144,10 @@ func (l *linter) spoken(texts []string, list int32) []string {
 
 // grouping finds which rows belong together.
 type grouping struct {
-	first   map[uint64]int32 // exact content to its first row
-	buckets [hashBuckets]map[uint64]int32
+	first   rowTable // by exact content
+	buckets [hashBuckets]rowTable
 	parent  []int32 // of near duplicates: a union-find forest, roots are first rows
 	exact   []Duplicate
-}
-
-func newGrouping() grouping {
-	g := grouping{first: map[uint64]int32{}}
-	for b := range g.buckets {
-		g.buckets[b] = map[uint64]int32{}
-	}
-	return g
 }
 
 // see takes the next row, content 0 for one that is not compared, and returns an
@@ -165,20 +158,17 @@ func (g *grouping) see(content uint64, s *signature) (of int, near bool) {
 	if content == 0 {
 		return -1, false
 	}
-	if first, ok := g.first[content]; ok {
+	if first, ok := g.first.first(content, row); ok {
 		g.exact = append(g.exact, Duplicate{Row: int(row), Of: int(first)})
 		g.parent[row] = none // it is gone: nothing is near to it
 		return int(first), false
 	}
-	g.first[content] = row
 	if s == nil {
 		return -1, false
 	}
 	for b, hash := range s {
-		if other, ok := g.buckets[b][hash]; ok {
+		if other, ok := g.buckets[b].first(hash, row); ok {
 			g.join(other, row)
-		} else {
-			g.buckets[b][hash] = row
 		}
 	}
 	if root := g.root(row); root != row {

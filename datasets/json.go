@@ -91,6 +91,15 @@ func (d *document) key(n int32) []byte {
 	return unquote(d.raw[x.keyStart:x.keyEnd])
 }
 
+// name is key as a string, which is made only for a name that no format knows.
+func (d *document) name(n int32) string {
+	key := d.key(n)
+	if m, ok := memberOf(key); ok {
+		return memberNames[m]
+	}
+	return string(key)
+}
+
 // kind returns the kind of n, 0 for none.
 func (d *document) kind(n int32) byte {
 	if n == none {

@@ -64,6 +64,29 @@ const (
 	members
 )
 
+// memberNames are the names.
+var memberNames = [members]string{
+	mInstruction:   "instruction",
+	mInput:         "input",
+	mContext:       "context",
+	mOutput:        "output",
+	mPrompt:        "prompt",
+	mCompletion:    "completion",
+	mResponse:      "response",
+	mQuestion:      "question",
+	mAnswer:        "answer",
+	mSystem:        "system",
+	mHistory:       "history",
+	mMessages:      "messages",
+	mConversations: "conversations",
+	mTools:         "tools",
+	mText:          "text",
+	mChosen:        "chosen",
+	mRejected:      "rejected",
+	mInputIDs:      "input_ids",
+	mLabels:        "labels",
+}
+
 // memberOf knows the names. A switch is several times faster than a map, and
 // this is asked for every field of every row.
 func memberOf(name []byte) (member, bool) {
@@ -141,7 +164,7 @@ func resolve(d *document, o *Options) layout {
 		return layoutOf(FormatInvalid, &absent)
 	}
 	p := absent
-	for c := range d.all(root) {
+	for c := d.nodes[root].first; c != none; c = d.nodes[c].next {
 		if m, ok := memberOf(d.key(c)); ok {
 			p[m] = c
 		}
@@ -157,9 +180,7 @@ func resolve(d *document, o *Options) layout {
 		format = detectFormat(&p)
 	}
 	l := layoutOf(format, &p)
-	if o.Columns != (Columns{}) {
-		o.Columns.apply(d, root, &l)
-	}
+	o.Columns.apply(d, root, &l)
 	return l
 }
 

@@ -80,7 +80,7 @@ type Summary struct {
 // reading on.
 func Lint(ctx context.Context, f *File, o LintOptions, yield func(Finding)) (Summary, error) {
 	w := &lintFile{
-		file: f, options: o, yield: yield, repeats: newGrouping(),
+		file: f, options: o, yield: yield,
 		summary: Summary{File: f.Path(), Codes: map[string]int{}, Formats: map[Format]int{}},
 	}
 	shared := newLintShared(o)
@@ -89,7 +89,9 @@ func Lint(ctx context.Context, f *File, o LintOptions, yield func(Finding)) (Sum
 		return l.row
 	}
 	err := each(ctx, f, o.Workers, newWork, w.collect)
-	w.countFormats()
+	for _, run := range w.formats {
+		w.summary.Formats[run.format] += run.rows
+	}
 	if err != nil {
 		return w.summary, err
 	}
@@ -122,6 +124,12 @@ type rowReport struct {
 	eosTrained, wantTemplate bool
 }
 
+// formatRun is rows of one format, one after the other: nearly always all of a file's.
+type formatRun struct {
+	format Format
+	rows   int
+}
+
 // lintFile gathers the reports of rows.
 type lintFile struct {
 	file    *File
@@ -129,8 +137,7 @@ type lintFile struct {
 	yield   func(Finding)
 	summary Summary
 
-	formats      []Format // of each row
-	same         int      // rows at the end with one format, not counted yet
+	formats      []formatRun
 	repeats      grouping
 	encoded      int
 	firstEncoded [2]int // line and row
@@ -157,13 +164,13 @@ func (w *lintFile) at(line, row int, code, message string) Finding {
 }
 
 func (w *lintFile) collect(r rowReport) error {
-	if w.same > 0 && w.formats[len(w.formats)-1] != r.format {
-		w.countFormats()
+	if n := len(w.formats); n > 0 && w.formats[n-1].format == r.format {
+		w.formats[n-1].rows++
+	} else {
+		w.formats = append(w.formats, formatRun{r.format, 1})
 	}
-	w.same++
 	w.summary.Rows++
 	w.summary.Bytes += int64(r.bytes)
-	w.formats = append(w.formats, r.format)
 	for _, f := range r.findings {
 		w.report(f)
 	}
@@ -192,14 +199,6 @@ func (w *lintFile) collect(r rowReport) error {
 		w.options.Progress(w.summary.Rows, w.summary.Bytes)
 	}
 	return nil
-}
-
-// countFormats counts the rows since the format last changed: nearly always the whole file's.
-func (w *lintFile) countFormats() {
-	if w.same > 0 {
-		w.summary.Formats[w.formats[len(w.formats)-1]] += w.same
-		w.same = 0
-	}
 }
 
 func (w *lintFile) countTokens(r rowReport) {
@@ -241,15 +240,17 @@ func (w *lintFile) inconsistent() {
 			most, n = format, count
 		}
 	}
-	if n == 0 || n == len(w.formats) {
-		return
-	}
-	for row, format := range w.formats {
-		if format == most || format == FormatInvalid || format == FormatUnknown {
+	end := 0
+	for _, run := range w.formats {
+		first := end
+		end += run.rows
+		if run.format == most || run.format == FormatInvalid || run.format == FormatUnknown {
 			continue // the last two have errors of their own
 		}
-		w.report(w.at(w.line(row), row, CodeInconsistentFormat,
-			fmt.Sprintf("the row is %s, %d of the file's %d rows are %s", format, n, len(w.formats), most)))
+		for row := first; row < end; row++ {
+			w.report(w.at(w.line(row), row, CodeInconsistentFormat,
+				fmt.Sprintf("the row is %s, %d of the file's %d rows are %s", run.format, n, w.summary.Rows, most)))
+		}
 	}
 }
 

@@ -175,8 +175,11 @@ func nextInstruction(inner []byte) (start, end int) {
 // mergedInstruction finds an instruction that holds its own input and output.
 func (l *linter) mergedInstruction(n int32) {
 	inner := l.inner(n)
-	input, output := bytes.Index(inner, []byte("Input:")), bytes.LastIndex(inner, []byte("Output:"))
-	if input >= 0 && output > input {
+	input := bytes.Index(inner, []byte("Input:"))
+	if input < 0 {
+		return
+	}
+	if output := bytes.LastIndex(inner, []byte("Output:")); output > input {
 		l.part(n, CodeMergedInstruction, input, output+len("Output:"), "the instruction holds an input and an output of its own")
 	}
 }
@@ -303,7 +306,7 @@ func (l *linter) pair(prompt, completion int32) {
 	l.promptOf(prompt)
 	name := "completion"
 	if completion != none {
-		name = string(l.d.key(completion))
+		name = l.d.name(completion)
 	}
 	l.output(completion, name)
 }
@@ -312,7 +315,7 @@ func (l *linter) pair(prompt, completion int32) {
 func (l *linter) promptOf(n int32) {
 	name := "prompt"
 	if n != none {
-		name = string(l.d.key(n))
+		name = l.d.name(n)
 	}
 	if l.isString(n, name, CodeEmptyInstruction) && l.isBlank(n) {
 		l.value(n, CodeEmptyInstruction, "the %s is empty", name)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -40,35 +41,41 @@ func (f *File) entriesFrom(first int) ([]entry, error) {
 	return f.entries[first : first+n : first+n], nil // entries are appended to, never changed
 }
 
-// readRows reads rows that lie one after the other with one call, into *buffer
-// (which grows when it must): what it returns is valid until the next call.
-func (f *File) readRows(first int, entries []entry, buffer *[]byte) ([]Row, error) {
+// rowReader reads a worker's shares, into memory that it uses again.
+type rowReader struct {
+	file  *File
+	block []byte
+	rows  []Row
+}
+
+// read reads rows that lie one after the other with one call: what it returns is
+// valid until the next.
+func (r *rowReader) read(first int, entries []entry) ([]Row, error) {
+	f := r.file
 	start, last := entries[0].start, entries[len(entries)-1]
 	if last.size < 0 { // too long to read; it comes alone
 		row, err := f.rawRow(first, nil)
 		return []Row{row}, err
 	}
 	size := int(last.start + int64(last.size) - start)
-	if cap(*buffer) < size {
-		*buffer = make([]byte, size)
-	}
-	block := (*buffer)[:size]
+	r.block = slices.Grow(r.block[:0], size)
+	block := r.block[:size]
 	if n, err := f.content.ReadAt(block, start); n < size {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the file became shorter while it was open")
 		}
 		return nil, fmt.Errorf("read rows %d to %d of %s: %w", first, first+len(entries)-1, f.path, err)
 	}
-	rows := make([]Row, len(entries))
+	r.rows = r.rows[:0]
 	for i, e := range entries {
 		at := int(e.start - start)
-		rows[i] = Row{
+		r.rows = append(r.rows, Row{
 			File: f.path, Line: int(e.line), Index: first + i, Format: FormatInvalid, options: &f.options,
 			Raw: block[at : at+int(e.size)],
-		}
-		f.shape(&rows[i])
+		})
+		f.shape(&r.rows[i])
 	}
-	return rows, nil
+	return r.rows, nil
 }
 
 // job is a worker's share of rows, and where its results go.
@@ -92,6 +99,7 @@ func each[T any](ctx context.Context, f *File, workers int, newWork func() func(
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	jobs, order := make(chan job[T], 2*workers), make(chan job[T], 2*workers)
+	free := make(chan []T, 2*workers) // what held results before
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
@@ -103,9 +111,14 @@ func each[T any](ctx context.Context, f *File, workers int, newWork func() func(
 	})
 	for range workers {
 		group.Go(func() {
-			work, buffer := newWork(), []byte(nil)
+			work, reader := newWork(), rowReader{file: f}
 			for j := range jobs {
-				j.done <- runJob(f, j, work, &buffer)
+				var values []T
+				select {
+				case values = <-free:
+				default:
+				}
+				j.done <- runJob(&reader, j, work, values)
 			}
 		})
 	}
@@ -115,6 +128,10 @@ func each[T any](ctx context.Context, f *File, workers int, newWork func() func(
 			if err := collect(value); err != nil {
 				return err
 			}
+		}
+		select {
+		case free <- result.values:
+		default:
 		}
 		if err := errors.Join(result.err, ctx.Err()); err != nil {
 			return err
@@ -142,14 +159,15 @@ func produce[T any](ctx context.Context, f *File, jobs, order chan<- job[T]) err
 	}
 }
 
-func runJob[T any](f *File, j job[T], work func(*Row) T, buffer *[]byte) (result jobResult[T]) {
-	rows, err := f.readRows(j.first, j.entries, buffer)
+// runJob puts the results of a share into values.
+func runJob[T any](reader *rowReader, j job[T], work func(*Row) T, values []T) jobResult[T] {
+	rows, err := reader.read(j.first, j.entries)
 	if err != nil {
 		return jobResult[T]{err: err}
 	}
-	result.values = make([]T, len(rows))
+	values = slices.Grow(values[:0], len(rows))
 	for i := range rows {
-		result.values[i] = work(&rows[i])
+		values = append(values, work(&rows[i]))
 	}
-	return result
+	return jobResult[T]{values: values}
 }

@@ -59,13 +59,13 @@ func readTurn(d *document, n int32, tags *Tags) turn {
 		}
 	}
 	t.hasRole = who != none
-	t.name = d.name(who)
+	t.name = d.speaker(who)
 	t.role = tags.role(t.name, t.roleKey)
 	return t
 }
 
-// name is text for the name of a role, of which there are few.
-func (d *document) name(n int32) string {
+// speaker is text for the name of a role, of which there are few.
+func (d *document) speaker(n int32) string {
 	switch value := d.value(n); string(value) {
 	case `"system"`:
 		return "system"
