@@ -82,10 +82,23 @@ func escapedRune(inner []byte) (r rune, size int) {
 	return utf8.RuneError, 6
 }
 
-// hex4 reads four hexadecimal digits, of which the letters have bit 6 and 1 to 6 in their low half.
-func hex4(digits []byte) (r rune) {
-	for _, c := range digits[:4] {
-		r = r<<4 | rune(c&0xf+c>>6*9)
-	}
-	return r
+// hex4 reads four hexadecimal digits.
+func hex4(digits []byte) rune {
+	_ = digits[3]
+	return rune(hexDigits[digits[0]])<<12 | rune(hexDigits[digits[1]])<<8 | rune(hexDigits[digits[2]])<<4 | rune(hexDigits[digits[3]])
 }
+
+// hexDigits are the values of hexadecimal digits; 0xff for what is none.
+var hexDigits = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case isDigit(byte(c)):
+			t[c] = uint8(c - '0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			t[c] = uint8(c | 0x20 - 'a' + 10)
+		default:
+			t[c] = 0xff
+		}
+	}
+	return t
+}()

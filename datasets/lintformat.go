@@ -184,65 +184,6 @@ func (l *linter) mergedInstruction(n int32) {
 	}
 }
 
-// refusals begin answers of models that were asked to be careful.
-var refusals = []string{
-	"as an ai", "as a language model", "as a large language model", "i'm sorry, but", "i am sorry, but", "i’m sorry, but",
-	"i cannot assist", "i can't assist", "i cannot fulfill", "i can't fulfill", "i cannot help with", "i can't help with",
-	"i'm an ai", "i am an ai", "my knowledge cutoff",
-}
-
-// refusalFirst and refusalSecond have a bit for each way in which refusals begin (as, my, i with a space or an apostrophe), at its
-// first and second byte.
-var refusalFirst, refusalSecond = func() (first, second [256]uint8) {
-	for bit, start := range [...]string{"as", "my", "i ", "i'", "i\xe2"} {
-		for _, upper := range [...]byte{0, 0x20} {
-			if start[0] >= 'a' {
-				first[start[0]&^upper] |= 1 << bit
-			}
-			if second[start[1]] |= 1 << bit; start[1] >= 'a' && start[1] <= 'z' {
-				second[start[1]&^upper] |= 1 << bit
-			}
-		}
-	}
-	return first, second
-}()
-
-// refusalAt looks at the words of the first two hundred bytes.
-func refusalAt(inner []byte) (start, end int) {
-	for i := range min(len(inner)-1, 200) {
-		if refusalFirst[inner[i]]&refusalSecond[inner[i+1]] == 0 {
-			continue
-		}
-		if i > 0 && isAlphanumeric(inner[i-1]) && !escaped(inner, i-1) {
-			continue
-		}
-		for _, refusal := range refusals {
-			if hasFold(inner[i:], refusal) {
-				return i, i + len(refusal)
-			}
-		}
-	}
-	return -1, -1
-}
-
-// hasFold reports whether text begins with the lower-case word, in any case of
-// ASCII letters.
-func hasFold(text []byte, word string) bool {
-	if len(text) < len(word) {
-		return false
-	}
-	for i := range len(word) {
-		c := text[i]
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // edges finds white space at the ends of a text.
 func (l *linter) edges(n int32, leading bool) {
 	inner := l.inner(n)

@@ -80,7 +80,7 @@ func (l *linter) text(n int32) {
 func (l *linter) escapedText(n int32) {
 	decoded := l.decoded(n)
 	for i := 0; i < len(decoded); i++ {
-		if c := classes[decoded[i]]; c != plain && c != backslash {
+		if c := classes[decoded[i]]; c != plain && c != backslash && isMarked(decoded, i, c) {
 			i = l.special(n, decoded, i, c, true)
 		}
 	}

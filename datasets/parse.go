@@ -288,12 +288,7 @@ func isHex4(raw []byte, i int) bool {
 	if i+4 > len(raw) {
 		return false
 	}
-	for _, c := range raw[i : i+4] {
-		if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
-			return false
-		}
-	}
-	return true
+	return hexDigits[raw[i]]|hexDigits[raw[i+1]]|hexDigits[raw[i+2]]|hexDigits[raw[i+3]] != 0xff
 }
 
 // scanScalar reads a number or a word at i; its kind is jsontext's.
