@@ -116,12 +116,16 @@ type rowReport struct {
 	findings  []Finding
 	content   uint64     // hash of what the row trains; 0: not to be compared
 	signature *signature // nil: not signed
-	class     string
-	hasClass  bool
+	class     *string    // nil: not asked for
 
-	encoded                  bool
-	tokens, trained, uncut   int
-	eosTrained, wantTemplate bool
+	encoded      *encodedRow // nil: not encoded
+	wantTemplate bool
+}
+
+// encodedRow counts a row's tokens.
+type encodedRow struct {
+	tokens, trained, uncut int
+	eosTrained             bool
 }
 
 // formatRun is rows of one format, one after the other: nearly always all of a file's.
@@ -186,13 +190,13 @@ func (w *lintFile) collect(r rowReport) error {
 	default:
 		w.report(w.at(r.line, r.row, CodeDuplicateExact, fmt.Sprintf("the same as row %d on line %d", first, w.line(first))))
 	}
-	if r.hasClass {
+	if r.class != nil {
 		if w.summary.Classes == nil {
 			w.summary.Classes = map[string]int{}
 		}
-		w.summary.Classes[r.class]++
+		w.summary.Classes[*r.class]++
 	}
-	if r.encoded {
+	if r.encoded != nil {
 		w.countTokens(r)
 	}
 	if w.options.Progress != nil && w.summary.Rows%1024 == 0 {
@@ -206,10 +210,10 @@ func (w *lintFile) countTokens(r rowReport) {
 		w.firstEncoded = [2]int{r.line, r.row}
 	}
 	w.encoded++
-	w.eosTrained = w.eosTrained || r.eosTrained
-	w.summary.Tokens += int64(r.tokens)
-	w.summary.Trained += int64(r.trained)
-	w.summary.Longest = max(w.summary.Longest, r.uncut)
+	w.eosTrained = w.eosTrained || r.encoded.eosTrained
+	w.summary.Tokens += int64(r.encoded.tokens)
+	w.summary.Trained += int64(r.encoded.trained)
+	w.summary.Longest = max(w.summary.Longest, r.encoded.uncut)
 }
 
 func (w *lintFile) line(row int) int {

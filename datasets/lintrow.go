@@ -21,7 +21,8 @@ type linter struct {
 	turns []turn
 
 	minHash minHasher
-	utf8    bool // the row is UTF-8
+	stops   stops // of a decoded text
+	utf8    bool  // the row is UTF-8
 
 	comparing bool // for print
 }
@@ -48,7 +49,8 @@ func (l *linter) row(r *Row) rowReport {
 		}
 	}
 	if l.options.By != "" {
-		l.out.class, l.out.hasClass = l.classOf(l.options.By), true
+		class := l.classOf(l.options.By)
+		l.out.class = &class
 	}
 	l.tokens()
 	return l.out
@@ -181,11 +183,16 @@ func (l *linter) duplicateKey(first, second int32) {
 func (l *linter) contentHash() uint64 {
 	h := hasher{seed: l.seed}
 	some := false
-	for _, n := range [...]int32{
+	for part, n := range [...]int32{
 		l.parts.system, l.parts.history, l.parts.prompt, l.parts.query, l.parts.response, l.parts.messages, l.parts.tools,
 		l.parts.text, l.parts.chosen, l.parts.rejected, l.parts.ids, l.parts.labels,
 	} {
-		some = some || n != none && l.d.nodes[n].end-l.d.nodes[n].start > 2
+		if kind := l.d.kind(n); kind == 0 || kind == 'n' {
+			some = some || kind == 'n'
+			continue
+		}
+		some = some || l.d.nodes[n].end-l.d.nodes[n].start > 2
+		h.mark(byte(part))
 		l.hash(&h, n)
 	}
 	if !some {
@@ -213,7 +220,7 @@ func (h *hasher) mark(kind byte) {
 // hash adds value n in a form that does not depend on spacing and escapes.
 func (l *linter) hash(h *hasher, n int32) {
 	switch l.d.kind(n) {
-	case 0, 'n':
+	case 'n':
 		h.mark('n')
 	case '"':
 		h.text('"', l.canonical(n))
@@ -269,21 +276,21 @@ func (l *linter) tokens() {
 		return
 	}
 	s := c.sample
-	l.out.encoded, l.out.eosTrained = true, s.EOSTrained
-	l.out.tokens, l.out.trained, l.out.uncut = len(s.Tokens), s.Trained(), len(s.Tokens)+s.Cut
+	encoded := encodedRow{tokens: len(s.Tokens), trained: s.Trained(), uncut: len(s.Tokens) + s.Cut, eosTrained: s.EOSTrained}
+	l.out.encoded = &encoded
 	if s.Cut > 0 {
 		what := "the end of the answer"
 		switch {
 		case s.CutTrained == 0:
 			what = "nothing that is trained"
-		case l.out.trained == 0:
+		case encoded.trained == 0:
 			what = "the whole answer"
 		}
 		l.whole(CodeTooLong, [2]int{}, "%d tokens, %d more than max_seq_length %d: %s is cut off",
-			l.out.uncut, s.Cut, l.options.MaxSeqLength, what)
+			encoded.uncut, s.Cut, l.options.MaxSeqLength, what)
 	}
 	switch {
-	case l.out.trained == 0:
+	case encoded.trained == 0:
 		l.whole(CodeNoTrainedToken, [2]int{}, "%s", untrained(s, l.options.MaxSeqLength))
 	case !s.EOSTrained && s.CutTrained > 0:
 		l.whole(CodeNoEOSTrained, [2]int{}, "the end of the answer is cut off: the row does not teach where to stop")

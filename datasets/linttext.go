@@ -78,12 +78,36 @@ func (l *linter) text(n int32) {
 
 // escapedText is text for a string with \u escapes: over its decoded bytes.
 func (l *linter) escapedText(n int32) {
-	decoded := l.decoded(n)
-	for i := 0; i < len(decoded); i++ {
-		if c := classes[decoded[i]]; c != plain && c != backslash && isMarked(decoded, i, c) {
-			i = l.special(n, decoded, i, c, true)
+	text := l.decoded(n)
+	l.stops.of(text)
+	for from := 0; ; {
+		i := l.stops.next(from)
+		if i >= len(text) {
+			return
+		}
+		switch c := classes[text[i]]; {
+		case c == digit:
+			from = l.numbers(n, text, from, i)
+		case c != plain && c != backslash && isMarked(text, i, c):
+			from = l.special(n, text, i, c, true) + 1
+		default:
+			from = i + 1
 		}
 	}
+}
+
+// numbers looks at the numbers around the digit at i, which begin at from at the earliest, and gives where the walk goes on.
+func (l *linter) numbers(n int32, text []byte, from, i int) int {
+	for i > from && numberBytes[text[i-1]] {
+		i--
+	}
+	for i < len(text) && numberBytes[text[i]] {
+		if isDigit(text[i]) {
+			i = l.special(n, text, i, digit, true)
+		}
+		i++
+	}
+	return i
 }
 
 // decoded returns the text of string n, valid until the next call.

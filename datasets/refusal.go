@@ -1,5 +1,7 @@
 package datasets
 
+import "encoding/binary"
+
 // refusals begin answers of models that were asked to be careful.
 var refusals = []string{
 	"as an ai", "as a language model", "as a large language model", "i'm sorry, but", "i am sorry, but", "i’m sorry, but",
@@ -7,44 +9,55 @@ var refusals = []string{
 	"i'm an ai", "i am an ai", "my knowledge cutoff",
 }
 
-// refusalWindow is the length of the shortest refusal; all are found by looking at windows of their first bytes.
-const refusalWindow = 8
+// The text is looked at in pieces of refusalPiece bytes, one every refusalStep: the shortest refusal, of eight bytes, holds one of them
+// wherever it stands.
+const (
+	refusalPiece = 4
+	refusalStep  = 5
+)
 
-// refusalSkips says how far the window can move on by its last two bytes, without their case: to the next place where the two
-// could stand in a refusal (Wu and Manber 1994, the skip table).
-var refusalSkips = func() (skips [1 << 16]uint8) {
-	for i := range skips {
-		skips[i] = refusalWindow - 1
-	}
+// refusalPieces has the hashes of the pieces that stand in refusals, a few of which other pieces share.
+var refusalPieces = func() (t [1 << 12]bool) {
 	for _, refusal := range refusals {
-		for end := 2; end <= refusalWindow; end++ {
-			skip := &skips[withoutCase(refusal[end-2], refusal[end-1])]
-			*skip = min(*skip, uint8(refusalWindow-end))
+		for at := range refusalStep {
+			t[pieceHash([]byte(refusal[at:]))] = true
 		}
 	}
-	return skips
+	return t
 }()
 
-// withoutCase makes one number of two bytes, the same for upper and lower case (and for a few signs that no refusal has).
-func withoutCase(first, second byte) uint16 { return (uint16(first)<<8 | uint16(second)) | 0x2020 }
+// pieceHash is of the piece at the start of text, without its case: Fibonacci hashing (Knuth 6.4).
+func pieceHash(text []byte) uint32 {
+	return (binary.LittleEndian.Uint32(text) | 0x20202020) * 2654435769 >> 20
+}
 
 // refusalAt looks at the words of the first two hundred bytes.
 func refusalAt(inner []byte) (start, end int) {
-	for i := 0; i < 200 && i+refusalWindow <= len(inner); {
-		if skip := refusalSkips[withoutCase(inner[i+refusalWindow-2], inner[i+refusalWindow-1])]; skip > 0 {
-			i += int(skip)
+	const last = 200 - 1
+	for at := 0; at < last+refusalStep && at+refusalPiece <= len(inner); at += refusalStep {
+		if !refusalPieces[pieceHash(inner[at:])] {
 			continue
 		}
-		if i == 0 || !isAlphanumeric(inner[i-1]) || escaped(inner, i-1) {
-			for _, refusal := range refusals {
-				if hasFold(inner[i:], refusal) {
-					return i, i + len(refusal)
-				}
+		for i := max(at-refusalStep+1, 0); i <= min(at, last); i++ {
+			if refusal := refusalOf(inner, i); refusal != "" {
+				return i, i + len(refusal)
 			}
 		}
-		i++
 	}
 	return -1, -1
+}
+
+// refusalOf returns the refusal that begins at inner[i], where no word may go on; "" for none.
+func refusalOf(inner []byte, i int) string {
+	if i > 0 && isAlphanumeric(inner[i-1]) && !escaped(inner, i-1) {
+		return ""
+	}
+	for _, refusal := range refusals {
+		if hasFold(inner[i:], refusal) {
+			return refusal
+		}
+	}
+	return ""
 }
 
 // hasFold reports whether text begins with the lower-case word, in any case of
