@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -24,6 +25,7 @@ func FuzzParseRow(f *testing.F) {
 	f.Add([]byte(string(bytes.Repeat([]byte("["), maxDepth)) + string(bytes.Repeat([]byte("]"), maxDepth))))
 	f.Add(bytes.Repeat([]byte("["), maxDepth+1))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		checkStops(t, raw)
 		var d document
 		err := d.parse(raw)
 		want, ok := valuesOf(raw)
@@ -99,7 +101,7 @@ func valuesOf(raw []byte) (values []string, ok bool) {
 func checkMarks(t *testing.T, d *document, n int32) {
 	t.Helper()
 	findings := func(walk func(*linter)) []Finding {
-		l := &linter{lintShared: &lintShared{}, d: *d, at: &Row{}}
+		l := &linter{lintShared: &lintShared{}, d: *d, at: &Row{}, utf8: utf8.Valid(d.raw)}
 		walk(l)
 		return l.out.findings
 	}
@@ -124,7 +126,12 @@ func walkEveryByte(l *linter, n int32) {
 		i++
 		switch inner[i] {
 		case 'u':
-			l.escapedText(n)
+			decoded := unquote(l.d.value(n))
+			for i := 0; i < len(decoded); i++ {
+				if c := classes[decoded[i]]; c != plain && c != backslash {
+					i = l.special(n, decoded, i, c, true)
+				}
+			}
 			return
 		case 'b', 'f':
 			l.once(n, inner, i-1, i+1, false, CodeControlCharacter, "the control character \\%c", inner[i])

@@ -52,6 +52,9 @@ func (s *stops) of(text []byte) (ascii bool) {
 // spaces have no stops.
 var spaces = bytes.Repeat([]byte{' '}, 64)
 
+// vectors says that the processor has the instructions for more than a word at a time. Tests turn it off.
+var vectors bool
+
 // stopsByWords is stopsOfBlocks in plain Go.
 func stopsByWords(into []uint64, text []byte) (above uint64) {
 	for i := range into {

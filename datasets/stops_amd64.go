@@ -2,15 +2,15 @@ package datasets
 
 import "golang.org/x/sys/cpu"
 
-// stopsAVX2 does stopsOfBlock for blocks of 64 bytes, one or more, and adds up what is above ASCII. Some stops more than there it may give.
+func init() { vectors = cpu.X86.HasAVX2 }
+
+// stopsAVX2 finds the stops of blocks of 64 bytes, one or more; above is not 0 where a byte is not ASCII. It takes byte 0xf2 and six signs
+// beside the capitals for more than they are.
 //
 //go:noescape
 func stopsAVX2(stops *uint64, text *byte, blocks int) (above uint64)
 
-// vectors says that the processor has AVX2. Tests turn it off.
-var vectors = cpu.X86.HasAVX2
-
-// stopsOfBlocks gives the stops of text, whose length is a multiple of 64, as many as into holds.
+// stopsOfBlocks gives the stops of as many blocks of 64 bytes as into holds.
 func stopsOfBlocks(into []uint64, text []byte) (above uint64) {
 	if !vectors || len(into) == 0 {
 		return stopsByWords(into, text)

@@ -5,7 +5,7 @@
 // 0x40 a blank, bracket, dash or dot, 0x20 a capital (or one of the six signs beside them).
 
 // stopping:  0x01 <0x20    0x02 "    0x04 : <    0x08 [ \    0x10 @    0x20 DEL    0x40 C2 C3 F2 F3    0x80 E2 EF
-DATA stopLow<>+0(SB)/8, $0x01010101C1C30111 // halves 7 to 0
+DATA stopLow<>+0(SB)/8, $0x0101010141C30111 // halves 7 to 0
 DATA stopLow<>+8(SB)/8, $0xA101010D09050101 // halves f to 8
 GLOBL stopLow<>(SB), RODATA, $16
 DATA stopHigh<>+0(SB)/8, $0x2000081004020101
