@@ -54,6 +54,8 @@ typedef struct {
     float *shared, *private_;
     int workers; // that private_ has room for
     int share_a; // which operand is packed beforehand
+    int pairs;   // whether a slot holds two elements of depth
+    int by_row;  // whether rows of A are read as they lie, where there are many
 } gemm_job;
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -76,7 +78,7 @@ static void pack_depth(const gemm_job *j, float *dst, int stride, int is_a, int6
         pack(dst, stride, m, is_a ? m->rs : m->cs, is_a ? m->cs : m->rs, lane0, lanes, k0, min64(here, g->k - k0),
              scaled ? g->alpha : 1);
     if (here < kc)
-        pack(dst + here / j->kernels->per_slot * stride, stride, x, is_a ? x->rs : x->cs, is_a ? x->cs : x->rs, lane0, lanes,
+        pack(dst + (here >> j->pairs) * stride, stride, x, is_a ? x->rs : x->cs, is_a ? x->cs : x->rs, lane0, lanes,
              k0 + here - main, min64(kc - here, g->r - (k0 + here - main)), scaled ? g->ext : 1);
 }
 
@@ -88,7 +90,7 @@ static int b_width(const gemm_job *j, int64_t panel) {
 }
 
 // slots is where depth k of a panel begins that has so many lanes, or how long it is.
-static int64_t slots(const gemm_job *j, int64_t k, int64_t lanes) { return k / j->kernels->per_slot * lanes; }
+static int64_t slots(const gemm_job *j, int64_t k, int64_t lanes) { return (k >> j->pairs) * lanes; }
 
 static void pack_a(const gemm_job *j, float *dst, int64_t panel, int64_t k, int64_t kc) {
     pack_depth(j, dst, a_height(j, panel), 1, panel * j->mr, a_rows(j, panel), j->k0 + k, kc);
@@ -145,15 +147,22 @@ static void store_transposed(const lathe_gemm_args *g, const float *sums, int64_
     }
 }
 
-// multiply computes one tile; ldb is 0 where b is a packed panel.
-static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64_t kc, const float *a, const float *b,
+// multiply computes one tile; ldb is 0 where b is a packed panel. Of A's depth the first `lies` is read as it lies, a is the packed rest.
+static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64_t kc, int64_t lies, const float *a, const float *b,
                      int64_t ldb) {
     const lathe_gemm_args *g = j->g;
     const int first = j->k0 + k == 0;
-    const int64_t depth = kc / j->kernels->per_slot;
     const int64_t row = pa * j->mr, col = j->n0 + pb * j->kernels->nr;
     const int ahead = ldb ? GEMM_AHEAD_ROWS : GEMM_AHEAD_PACKED;
+    int64_t depth = kc >> j->pairs;
     gemm_tile t = {.rows = a_rows(j, pa), .cols = b_cols(j, pb)};
+    if (lies > 0) {
+        t.lda = g->a.rs;
+        t.rest = a;
+        t.rest_kc = depth - lies;
+        depth = lies;
+        a = (const float *)g->a.data + row * g->a.rs + j->k0 + k;
+    }
     if (!ldb)
         ldb = b_width(j, pb);
     if (g->transpose_c) {
@@ -181,8 +190,9 @@ static void end(const gemm_job *j) {
         j->kernels->end();
 }
 
-// many_rows computes a block of C: B is packed already, A is packed for each depth and stays in the second-level cache. A panel of B
-// stays in the first while all panels of A pass; where it is too large for that, a panel of A stays while a strip of B passes.
+// many_rows computes a block of C: B is packed already, A is packed for each depth, unless its rows are read as they lie, and stays in
+// the second-level cache. A panel of B stays in the first while all panels of A pass; where it is too large for that, a panel of A stays
+// while a strip of B passes.
 static void many_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     float *a = j->private_ + (int64_t)worker * GEMM_PRIVATE;
@@ -192,12 +202,14 @@ static void many_rows(void *arg, int index, int worker) {
     const int64_t strip = slots(j, j->kc, j->kernels->nr) <= GEMM_L1_FLOATS ? 1 : GEMM_NB / j->kernels->nr;
     begin(j);
     for (int64_t k = 0; k < j->k; k += j->kc) {
-        const int64_t kc = min64(j->kc, j->k - k);
-        pack_panels(j, 1, a, stride, a0, a1, k, kc);
+        const int64_t kc = min64(j->kc, j->k - k), left = j->g->k - (j->k0 + k);
+        const int64_t lies = !j->by_row || left < 0 ? 0 : min64(kc, left);
+        if (lies < kc)
+            pack_panels(j, 1, a, stride, a0, a1, k + lies, kc - lies);
         for (int64_t s = b0; s < b1; s += strip)
             for (int64_t pa = a0; pa < a1; pa++)
                 for (int64_t pb = s; pb < min64(s + strip, b1); pb++)
-                    multiply(j, pa, pb, k, kc, a + (pa - a0) * stride, shared_panel(j, pb) + slots(j, k, b_width(j, pb)), 0);
+                    multiply(j, pa, pb, k, kc, lies, a + (pa - a0) * stride, shared_panel(j, pb) + slots(j, k, b_width(j, pb)), 0);
     }
     end(j);
 }
@@ -227,7 +239,7 @@ static void few_rows(void *arg, int index, int worker) {
                 pack_panels(j, 0, packed, stride, b0, b1, k, kc);
             for (int64_t pb = b0; pb < b1; pb++)
                 for (int64_t pa = 0; pa < j->a_panels; pa++)
-                    multiply(j, pa, pb, k, kc, shared_panel(j, pa) + slots(j, k, a_height(j, pa)),
+                    multiply(j, pa, pb, k, kc, 0, shared_panel(j, pa) + slots(j, k, a_height(j, pa)),
                              lies ? in_place(j, pb, k) : packed + (pb - b0) * stride, lies ? j->g->b.rs : 0);
         }
     end(j);
@@ -317,6 +329,12 @@ static lathe_matrix transpose(lathe_matrix m) {
     return m;
 }
 
+// lies_in_rows says whether the tiles can read A's rows where they are. Rows a multiple of a page apart would fight for the same few
+// places in the first-level cache.
+static int lies_in_rows(const gemm_kernels *kernels, const lathe_gemm_args *g) {
+    return kernels->reads_rows && g->m > GEMM_MC && g->a.type == LATHE_F32 && g->a.cs == 1 && g->alpha == 1 && g->a.rs % 1024 != 0;
+}
+
 // transpose_product turns C = A·B into Cᵀ = Bᵀ·Aᵀ.
 static lathe_gemm_args transpose_product(const lathe_gemm_args *g) {
     lathe_gemm_args t = *g;
@@ -341,7 +359,8 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
         return;
     }
     const int few = g->narrow && fits_gemv(g); // which a transposed product is not: it has many rows
-    if (!few && g->n <= GEMM_NARROW && g->n < g->m) {
+    const int by_row = lies_in_rows(kernels, g);
+    if (!few && g->n <= GEMM_NARROW && g->n < g->m && !(by_row && 2 * g->n > kernels->vlen)) {
         transposed = transpose_product(g);
         g = &transposed;
     }
@@ -349,7 +368,8 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
         run_gemv(g, gemm_kernels_in_use(0), scratch);
         return;
     }
-    gemm_job j = {.g = g, .kernels = kernels, .shared = scratch, .n = g->n};
+    gemm_job j = {.g = g, .kernels = kernels, .shared = scratch, .n = g->n, .pairs = kernels->per_slot == 2};
+    j.by_row = by_row && !g->transpose_c;
     j.workers = (int)((bytes / sizeof(float) - GEMM_SHARED) / GEMM_PRIVATE);
     j.private_ = j.shared + GEMM_SHARED;
     j.a_panels = div_up(g->m, kernels->mr);
@@ -358,7 +378,7 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
     j.b_panels = div_up(g->n, kernels->nr);
     for (j.k0 = 0; j.k0 < depth; j.k0 += j.k) {
         j.k = min64(GEMM_KS, depth - j.k0);
-        j.kc = round_up(div_up(j.k, div_up(j.k, GEMM_KC * kernels->per_slot)), 32);
+        j.kc = round_up(div_up(j.k, div_up(j.k, GEMM_KC)), 32);
         if (g->m <= GEMM_MC)
             run_few_rows(&j);
         else

@@ -73,11 +73,17 @@ INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
     *odd = _mm256_castsi256_ps(_mm256_set_m128i(_mm_unpackhi_epi16(ol, oh), _mm_unpacklo_epi16(ol, oh)));
 }
 
+// low_halves and high_halves join 128 bits of each (a permutation of both vectors takes eight operations on AMD's first cores with AVX2).
+INLINE vec low_halves(vec a, vec b) { return _mm256_insertf128_ps(a, _mm256_castps256_ps128(b), 1); }
+INLINE vec high_halves(vec a, vec b) {
+    return _mm256_blend_ps(b, _mm256_castps128_ps256(_mm256_extractf128_ps(a, 1)), 15);
+}
+
 // v_interleave returns a0 b0 a1 b1 … in two vectors.
 INLINE void v_interleave(vec a, vec b, vec *lo, vec *hi) {
     vec l = _mm256_unpacklo_ps(a, b), h = _mm256_unpackhi_ps(a, b);
-    *lo = _mm256_permute2f128_ps(l, h, 0x20);
-    *hi = _mm256_permute2f128_ps(l, h, 0x31);
+    *lo = low_halves(l, h);
+    *hi = high_halves(l, h);
 }
 
 // v_transpose transposes 8×8: 2×2 within 4×4 within 128-bit lanes, then the lanes.
@@ -94,8 +100,8 @@ INLINE void v_transpose(vec r[VLEN]) {
     }
 #pragma GCC unroll 8
     for (int i = 0; i < 4; i++) {
-        r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
-        r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+        r[i] = low_halves(t[i], t[i + 4]);
+        r[i + 4] = high_halves(t[i], t[i + 4]);
     }
 }
 

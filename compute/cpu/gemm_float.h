@@ -10,9 +10,9 @@ enum { KP = 1, UNIT = 1 };
 DEFINE_PACK(pack, 0, 0)
 DEFINE_PACK(pack_bf16, 1, 0)
 
-#define KERNELS_WITH(PACK)                                                                                                   \
+#define KERNELS_WITH(PACK, ROWS)                                                                                             \
     {                                                                                                                        \
-        .mr = MR, .nr = NR, .vlen = VLEN, .height = 1, .per_slot = KP, .unit = UNIT, .tile = tile, .pack_a = PACK,           \
-        .pack_b = PACK, .gemv = gemv, .gemv_x = gemv_x, .convert = convert_run,                                              \
+        .mr = MR, .nr = NR, .vlen = VLEN, .height = 1, .per_slot = KP, .unit = UNIT, .reads_rows = ROWS, .tile = tile,        \
+        .pack_a = PACK, .pack_b = PACK, .gemv = gemv, .gemv_x = gemv_x, .convert = convert_run,                              \
     }
-const gemm_kernels KERNELS[2] = {KERNELS_WITH(pack), KERNELS_WITH(pack_bf16)};
+const gemm_kernels KERNELS[2] = {KERNELS_WITH(pack, 1), KERNELS_WITH(pack_bf16, 0)};

@@ -3,18 +3,14 @@
 
 #include "gemm_pack.h"
 
-// multiply_tile is the micro-kernel: an outer product of a column of A and a row of B for each k (in slots), sums in registers.
-INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int64_t kc, const float *a, const float *b, int64_t ldb,
-                          int ahead) {
-    vec acc[MR][2];
-#pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) {
-        __builtin_prefetch(t->c + i * t->ldc, 1);
-        __builtin_prefetch(t->c + i * t->ldc + t->cols - 1, 1);
-        for (int j = 0; j < vecs; j++)
-            acc[i][j] = v_zero();
-    }
-    const int64_t fetch = ahead * ldb;
+// sum_slots adds the outer products of a column of A and a row of B for each k (in slots) to sums in registers, and returns where B goes
+// on. Element i of the column is row[i/3][i%3·lda], where lda is not 0: addresses of three rows cost one register and no arithmetic.
+INLINE const float *sum_slots(vec acc[MR][2], int rows, int vecs, int by_row, int64_t kc, const float *a, int64_t lda, const float *b,
+                              int64_t ldb, int64_t fetch) {
+    const float *row[(MR + 2) / 3];
+#pragma GCC unroll 5
+    for (int i = 0; i < (rows + 2) / 3; i++)
+        row[i] = a + 3 * i * lda;
     for (int64_t k = 0; k < kc; k++) {
         vec bv[2];
 #pragma GCC unroll 2
@@ -25,31 +21,60 @@ INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int64_t kc, co
             __builtin_prefetch(b + fetch + 16);
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++) {
-            vec av = v_set1(a[i]);
+            vec av = v_set1(by_row ? row[i / 3][i % 3 * lda] : a[i]);
 #pragma GCC unroll 2
             for (int j = 0; j < vecs; j++)
                 acc[i][j] = v_multiply_add(av, bv[j], acc[i][j]);
         }
         a += rows;
+#pragma GCC unroll 5
+        for (int i = 0; i < (rows + 2) / 3; i++)
+            row[i]++;
         b += ldb;
     }
+    return b;
+}
+
+// multiply_tile is the micro-kernel: sums of one tile, kept in registers.
+INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int by_row, int64_t kc, const float *a, const float *b, int64_t ldb,
+                          int ahead) {
+    vec acc[MR][2];
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        __builtin_prefetch(t->c + i * t->ldc, 1);
+        __builtin_prefetch(t->c + i * t->ldc + t->cols - 1, 1);
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = v_zero();
+    }
+    b = sum_slots(acc, rows, vecs, by_row, kc, a, t->lda, b, ldb, ahead * ldb);
+    if (by_row && t->rest_kc > 0)
+        sum_slots(acc, rows, vecs, 0, t->rest_kc, t->rest, 0, b, ldb, ahead * ldb);
     store_tile(t, rows, vecs, acc);
 }
 
-// One instance for each height, one and two vectors wide.
-#define DEFINE_TILE(ROWS, VECS)                                                                                              \
-    TARGET static void tile_##ROWS##_##VECS(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb,     \
-                                            int ahead) {                                                                     \
-        multiply_tile(t, ROWS, VECS, kc, a, b, ldb, ahead);                                                                  \
+// Instances for each height, one and two vectors wide; A in packed panels, or in rows.
+#define DEFINE_TILE_OF(NAME, ROWS, VECS, BY_ROW)                                                                             \
+    TARGET static void NAME##_##ROWS##_##VECS(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb,   \
+                                              int ahead) {                                                                   \
+        multiply_tile(t, ROWS, VECS, BY_ROW, kc, a, b, ldb, ahead);                                                          \
     }
+#define DEFINE_TILE(ROWS, VECS) DEFINE_TILE_OF(tile, ROWS, VECS, 0)
 #define NAME_TILE(ROWS, VECS) tile_##ROWS##_##VECS
 DEFINE_TILES(DEFINE_TILE, 1)
 DEFINE_TILES(DEFINE_TILE, 2)
+#if LATHE_PAIRS
+#define NAME_ROWS_TILE(ROWS, VECS) tile_##ROWS##_##VECS
+#else
+#define DEFINE_ROWS_TILE(ROWS, VECS) DEFINE_TILE_OF(rows_tile, ROWS, VECS, 1)
+#define NAME_ROWS_TILE(ROWS, VECS) rows_tile_##ROWS##_##VECS
+DEFINE_TILES(DEFINE_ROWS_TILE, 1)
+DEFINE_TILES(DEFINE_ROWS_TILE, 2)
+#endif
 
 static void tile(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead) {
-    static void (*const tiles[2][MR])(const gemm_tile *, int64_t, const float *, const float *, int64_t, int) = {
-        {TILES(NAME_TILE, 1)},
-        {TILES(NAME_TILE, 2)},
+    static void (*const tiles[2][2][MR])(const gemm_tile *, int64_t, const float *, const float *, int64_t, int) = {
+        {{TILES(NAME_TILE, 1)}, {TILES(NAME_TILE, 2)}},
+        {{TILES(NAME_ROWS_TILE, 1)}, {TILES(NAME_ROWS_TILE, 2)}},
     };
-    tiles[t->cols > VLEN][t->rows - 1](t, kc, a, b, ldb, ahead);
+    tiles[t->lda != 0][t->cols > VLEN][t->rows - 1](t, kc, a, b, ldb, ahead);
 }

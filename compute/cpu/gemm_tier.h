@@ -12,10 +12,10 @@
 #define LATHE_HAS_BF16 0
 #endif
 
-// GEMM_KC bounds the depth of one micro-kernel call. Each element of C is a sum over blocks of k, one rounding to memory a
+// GEMM_KC bounds the depth of one micro-kernel call: 640 columns and LoRA's 64 at most in one go. Each element of C is a sum over blocks of k, one rounding to memory a
 // block, so this constant decides bits: it is the same in all tiers and for any number of threads.
 enum {
-    GEMM_KC = 384, // in slots
+    GEMM_KC = 704,
     GEMM_MAX_MR = 32,
     GEMM_MAX_NR = 32,
     GEMM_PANEL_SLACK = 16, // floats that packing may write beyond a panel
@@ -29,6 +29,9 @@ typedef struct {
     int rows, cols;
     const float *bias; // [cols] added, or NULL
     int add;           // add to what C holds
+    // Where lda is not 0, A lies in rows that far apart, and `rest` is a packed panel of the rest_kc slots that follow in depth.
+    int64_t lda, rest_kc;
+    const float *rest;
 } gemm_tile;
 
 typedef struct {
@@ -38,7 +41,8 @@ typedef struct {
     int unit;         // depth is packed in multiples of it
     // begin and end enclose the tiles of a task on its thread; or NULL.
     void (*begin)(void), (*end)(void);
-    // tile computes Σ_k a[k·rows+i]·b[k·ldb+j] for j < width, which is vlen where cols ≤ vlen, else nr, over kc slots; it fetches b
+    int reads_rows;   // whether tile takes rows of A
+    // tile computes Σ_k a[k·rows+i]·b[k·ldb+j], or a[i·lda+k]·b[k·ldb+j], for j < width, which is vlen where cols ≤ vlen, else nr, over kc slots; it fetches b
     // `ahead` rows before their use.
     void (*tile)(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead);
     // pack_a and pack_b write slot k/per_slot of lane l = scale·m[lane0+l, k0+k] for l < lanes, k < kc, where m's lane stride is ls

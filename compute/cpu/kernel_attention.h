@@ -1,9 +1,13 @@
 // Flash attention (Dao 2022, 2023). The lanes of a vector are rows of queries: the query positions, and the heads that
 // share a key head, of one tile. Scores are kept transposed [keys, rows], so that a softmax is element-wise over vectors, K
 // and V are broadcast as they lie in memory, and only the tile's queries are ever transposed. Tiles of keys that no row of
-// the tile sees are skipped. In bfloat16, on tiers that multiply it, scores are scaled after the product, which rounds Q as it is.
+// the tile sees are skipped, and where the diagonal crosses a tile, its chunks of rows stop at the last keys that they see. In bfloat16,
+// on tiers that multiply it, scores are scaled after the product, which rounds Q as it is.
 
-enum { TILE = LATHE_ATTENTION_TILE }; // rows and keys of a tile
+enum {
+    TILE = LATHE_ATTENTION_TILE, // rows and keys of a tile
+    CHUNK_ROWS = 2 * LANES,      // rows, or keys, that are left out together
+};
 
 // The rows of one tile: row r is query first + r/heads of the span and head h0 + r%heads.
 typedef struct {
@@ -67,10 +71,21 @@ static int tile_sees_all(const query_tile *t, int64_t from, int64_t n) {
     return from + n - 1 <= t->lowest && (a->window <= 0 || from >= t->highest - a->window + 1);
 }
 
+// The rows of a tile that stop together at the diagonal; pairs are multiplied in whole tiles, which are packed anew for each product.
+static int chunk_rows(const query_tile *t, int masked) { return masked && !t->pairs ? CHUNK_ROWS : TILE; }
+
+// How many of the keys from … from+n the rows r … r+CHUNK_ROWS have to do with: up to the last one that they see, in whole chunks.
+static int64_t keys_seen(const query_tile *t, int64_t r, int64_t from, int64_t n) {
+    int64_t last = (r + CHUNK_ROWS < t->rows ? r + CHUNK_ROWS : t->rows) - 1;
+    int64_t seen = (t->position[last] - from + CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
+    if (t->a->no_causal || from < t->a->prefix || seen > n) return n;
+    return t->position[last] < from ? 0 : seen;
+}
+
 // Copies the rows of Q (or the like), times scale, to rows[TILE, padded] and transposed to columns[d, TILE]; zeros pad both.
 static void tile_load(const query_tile *t, const float *from, float scale, float *rows, int64_t padded, float *columns) {
-    int64_t d = t->a->d;
-    for (int64_t r = 0; r < TILE; r++) {
+    int64_t d = t->a->d, width = t->vectors * LANES;
+    for (int64_t r = 0; r < width; r++) {
         float *row = rows + r * padded;
         if (r >= t->rows) {
             memset(row, 0, (size_t)padded * sizeof *row);
@@ -79,7 +94,7 @@ static void tile_load(const query_tile *t, const float *from, float scale, float
         const float *x = from + t->at[r] * d;
         for (int64_t i = 0; i < padded; i += LANES) v_store(row + i, v_get(x + i, d - i) * v_set(scale));
     }
-    transpose(columns, TILE, rows, padded, TILE, d);
+    transpose(columns, TILE, rows, padded, width, d);
 }
 
 // Copies n rows of K or V of one key head to keys[n, d]: there they are neighbours, which spares the cache's sets.
@@ -131,11 +146,11 @@ INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n,
     vf base = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // rows that saw no key yet
     if (!raw) factor = v_set(1);
     for (int64_t j = 0; j < n; j++) {
-        vf p = v_exp_bounded(v_load(scores + j * TILE + r) * factor - base);
+        vf p = v_exp_normal(v_fma(v_load(scores + j * TILE + r), factor, -base));
         v_store(scores + j * TILE + r, p);
         sum += p;
     }
-    vf shrink = v_exp_bounded(old - base);
+    vf shrink = v_exp_normal(old - base);
     v_store(highest + r, top);
     v_store(total + r, v_fma(v_load(total + r), shrink, sum));
     return shrink;
@@ -147,6 +162,18 @@ typedef struct {
     float *scores, *result; // [TILE, TILE], [d, TILE]
 } forward_scratch;
 
+// The online softmax of `width` rows from r on, over n keys from `first` on, and what their values add.
+static void attend_chunk(const query_tile *t, const forward_scratch *s, int64_t r, int64_t width, int64_t first, int64_t n, int masked,
+                         float *highest, float *total) {
+    int64_t d = t->a->d;
+    product(t->pairs, n, width, d, s->keys, d, s->columns + r, TILE, s->scores + r, TILE);
+    for (int64_t v = r; v < r + width; v += LANES) {
+        vf shrink = softmax_step(t, v, first, n, masked, s->scores, highest, total);
+        for (int64_t i = 0; i < d; i++) v_store(s->result + i * TILE + v, v_load(s->result + i * TILE + v) * shrink);
+    }
+    product_transposed_add(t->pairs, d, width, n, s->values, d, s->scores + r, TILE, s->result + r, TILE);
+}
+
 static void attend(query_tile *t, const forward_scratch *s) {
     const lathe_attention_args *a = t->a;
     int64_t d = a->d, width = t->vectors * LANES, padded = LATHE_PADDED(d);
@@ -157,15 +184,13 @@ static void attend(query_tile *t, const forward_scratch *s) {
     for (int64_t first = 0; first < t->span->k_len; first += TILE) {
         int64_t n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE;
         if (!tile_sees(t, first, n)) continue;
-        int masked = !tile_sees_all(t, first, n);
+        int masked = !tile_sees_all(t, first, n), step = chunk_rows(t, masked);
         keys_load(t, a->k, first, n, s->keys);
         keys_load(t, a->v, first, n, s->values);
-        product(t->pairs, n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
-        for (int64_t r = 0; r < width; r += LANES) {
-            vf shrink = softmax_step(t, r, first, n, masked, s->scores, highest, total);
-            for (int64_t i = 0; i < d; i++) v_store(s->result + i * TILE + r, v_load(s->result + i * TILE + r) * shrink);
+        for (int64_t r = 0; r < width; r += step) {
+            int64_t seen = step < TILE ? keys_seen(t, r, first, n) : n;
+            if (seen > 0) attend_chunk(t, s, r, width - r < step ? width - r : step, first, seen, masked, highest, total);
         }
-        product_transposed_add(t->pairs, d, width, n, s->values, d, s->scores, TILE, s->result, TILE);
     }
     transpose(s->rows, padded, s->result, TILE, d, width);
     for (int64_t r = 0; r < t->rows; r++) {

@@ -19,13 +19,30 @@ INLINE void softmax_backward(const query_tile *t, int64_t r, int64_t first, int6
     for (int64_t j = 0; j < n; j++) {
         float *at = s->scores + j * TILE + r, *ds = s->slopes + j * TILE + r;
         vf x = score(a, v_load(at) * factor, a->alibi ? alibi(t, r, first + j) : v_zero());
-        vf p = v_exp(x - base), g;
+        vf p = v_exp_normal(x - base), g; // x is at most what the forward pass summed
         if (masked) p = v_select(sees(t, r, first + j), p, v_zero());
         g = p * (v_load(ds) - mean);
         if (a->softcap > 0) g = g * (one - (x * inverse) * (x * inverse));
         v_store(at, p);
         v_store(ds, g);
     }
+}
+
+// Scores, their gradients and those of the queries: `width` rows from r on, n keys from `first` on.
+static void attend_backward_chunk(const query_tile *t, const backward_scratch *s, int64_t r, int64_t width, int64_t first, int64_t n,
+                                  int masked, const float *lse, const float *delta) {
+    int64_t d = t->a->d;
+    product(t->pairs, n, width, d, s->keys, d, s->columns + r, TILE, s->scores + r, TILE);
+    product(t->pairs, n, width, d, s->values, d, s->out_columns + r, TILE, s->slopes + r, TILE);
+    for (int64_t v = r; v < r + width; v += LANES) softmax_backward(t, v, first, n, masked, s, lse, delta);
+    product_transposed_add(t->pairs, d, width, n, s->keys, d, s->slopes + r, TILE, s->result + r, TILE);
+}
+
+// The gradients of n keys and values from `first` on, which are keys i … i+n of the tile, by the rows from r on.
+static void keys_backward(const query_tile *t, const backward_scratch *s, int64_t r, int64_t i, int64_t n, int64_t first) {
+    int64_t padded = LATHE_PADDED(t->a->d), at = i * TILE + r;
+    product_add(t->pairs, n, padded, t->rows - r, s->scores + at, TILE, s->out_rows + r * padded, padded, s->dv + first * padded, padded);
+    product_add(t->pairs, n, padded, t->rows - r, s->slopes + at, TILE, s->rows + r * padded, padded, s->dk + first * padded, padded);
 }
 
 static void attend_backward(query_tile *t, const backward_scratch *s) {
@@ -45,15 +62,18 @@ static void attend_backward(query_tile *t, const backward_scratch *s) {
     for (int64_t first = 0; first < t->span->k_len; first += TILE) {
         int64_t n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE;
         if (!tile_sees(t, first, n)) continue;
-        int masked = !tile_sees_all(t, first, n);
+        int masked = !tile_sees_all(t, first, n), step = chunk_rows(t, masked);
+        int64_t seen[TILE / CHUNK_ROWS];
         keys_load(t, a->k, first, n, s->keys);
         keys_load(t, a->v, first, n, s->values);
-        product(t->pairs, n, width, d, s->keys, d, s->columns, TILE, s->scores, TILE);
-        product(t->pairs, n, width, d, s->values, d, s->out_columns, TILE, s->slopes, TILE);
-        for (int64_t r = 0; r < width; r += LANES) softmax_backward(t, r, first, n, masked, s, lse, delta);
-        product_add(t->pairs, n, padded, t->rows, s->scores, TILE, s->out_rows, padded, s->dv + first * padded, padded);
-        product_add(t->pairs, n, padded, t->rows, s->slopes, TILE, s->rows, padded, s->dk + first * padded, padded);
-        product_transposed_add(t->pairs, d, width, n, s->keys, d, s->slopes, TILE, s->result, TILE);
+        for (int64_t r = 0; r < width; r += step) {
+            int64_t keys = seen[r / CHUNK_ROWS] = step < TILE ? keys_seen(t, r, first, n) : n;
+            if (keys > 0) attend_backward_chunk(t, s, r, width - r < step ? width - r : step, first, keys, masked, lse, delta);
+        }
+        for (int64_t i = 0, r = 0; i < n; i += step) { // rows that do not see a key lie before those that do
+            while (r < width && seen[r / CHUNK_ROWS] <= i) r += step;
+            if (r < t->rows) keys_backward(t, s, r, i, n - i < step ? n - i : step, first + i);
+        }
     }
     transpose(s->rows, padded, s->result, TILE, d, width); // the queries are done with: their place takes dq
     for (int64_t r = 0; r < t->rows; r++)

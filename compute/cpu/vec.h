@@ -79,6 +79,8 @@ INLINE vf v_scale2(vf a, vf n) {
     __m256i q = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(e, half), bias), 23);
     return a * _mm256_castsi256_ps(p) * _mm256_castsi256_ps(q);
 }
+// The lowest bits of the float's own as exponent.
+INLINE vf v_shift_to_exponent(vf a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23)); }
 
 #else
 #define LANES 4
@@ -131,6 +133,7 @@ INLINE vf v_scale2(vf a, vf n) {
     vi e = __builtin_convertvector(n, vi), half = e >> 1;
     return a * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
 }
+INLINE vf v_shift_to_exponent(vf a) { return (vf)((vi)a << 23); }
 #endif
 
 INLINE vf v_zero(void) { return v_set(0); }
@@ -160,25 +163,44 @@ INLINE float v_highest(vf x) {
     return lane[0];
 }
 
-// eˣ within 1 ulp (measured over all floats; Cody-Waite reduction, the polynomial of Cephes' expf) for x ≤ 88.7; 0 below -103.98; NaN stays. (v_max and
-// v_min give their second operand where one is NaN.)
-INLINE vf v_exp_bounded(vf x) {
-    vf y = v_max(v_set(-104.5f), x);
-    vf n = v_round(y * v_set(1.44269504088896341f));
-    vf r = v_fma(n, v_set(-0.693359375f), y);
-    r = v_fma(n, v_set(2.12194440e-4f), r);
+// eʳ for |r| ≤ ½ ln 2, by the polynomial of Cephes' expf.
+INLINE vf v_exp_polynomial(vf r) {
     vf p = v_set(1.9875691500e-4f);
     p = v_fma(p, r, v_set(1.3981999507e-3f));
     p = v_fma(p, r, v_set(8.3334519073e-3f));
     p = v_fma(p, r, v_set(4.1665795894e-2f));
     p = v_fma(p, r, v_set(1.6666665459e-1f));
     p = v_fma(p, r, v_set(5.0000001201e-1f));
-    p = v_fma(p, r * r, r) + v_set(1.0f);
-    return v_scale2(p, n);
+    return v_fma(p, r * r, r) + v_set(1.0f);
+}
+
+// eˣ within 1 ulp (measured over all floats; Cody-Waite reduction) for x ≤ 88.7; 0 below -103.98; NaN stays. (v_max and
+// v_min give their second operand where one is NaN.)
+INLINE vf v_exp_bounded(vf x) {
+    vf y = v_max(v_set(-104.5f), x);
+    vf n = v_round(y * v_set(1.44269504088896341f));
+    vf r = v_fma(n, v_set(-0.693359375f), y);
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    return v_scale2(v_exp_polynomial(r), n);
 }
 
 // The same for every x; infinity above 88.73.
 INLINE vf v_exp(vf x) { return v_exp_bounded(v_min(v_set(89.0f), x)); }
+
+// eˣ for x ≤ 88 as above where it is a normal number, 0 below that (x < -87.3); NaN stays. The integer nearest to x/ln 2, and float32's
+// bias, are the lowest bits of a sum with 1.5·2²³. (AVX-512 scales by an instruction, for the same.)
+INLINE vf v_exp_normal(vf x) {
+#if LATHE_TIER == 2
+    return v_exp_bounded(x);
+#else
+    const vf bias = v_set(12582912.0f + 127.0f);
+    vf t = v_fma(x, v_set(1.44269504088896341f), bias), n = t - bias;
+    vf r = v_fma(n, v_set(-0.693359375f), x);
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    vf y = v_exp_polynomial(r) * v_shift_to_exponent(t);
+    return v_select(v_lt(x, v_set(-87.3f)), v_zero(), y);
+#endif
+}
 
 // tanh within 3 ulp: Cephes' polynomial near zero, 1 - 2/(e²ˣ+1) elsewhere.
 INLINE vf v_tanh(vf x) {
