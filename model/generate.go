@@ -160,16 +160,18 @@ func (g *generator) reserve(slots, longest, rows int) error {
 	if err := m.ensureRotary(longest); err != nil {
 		return err
 	}
-	pieces := make([]piece, slots)
-	for s := range pieces {
-		pieces[s] = piece{slot: s, at: s, from: before, n: 1}
+	reading, decoding := make([]piece, slots), make([]piece, slots) // the largest passes
+	for s := range slots {
+		reading[s] = piece{slot: s, at: s, from: before, n: 1}
+		decoding[s] = piece{slot: s, at: s, from: longest - 1, n: 1}
 	}
-	pieces[slots-1].n = min(rows-slots+1, longest-before)
+	reading[slots-1].n = min(rows-slots+1, longest-before)
 	need := m.measure(func(dev compute.Device, saved, scratch *compute.Arena) {
 		dry := *g
 		dry.saved, dry.scratch, dry.cache = saved, scratch, newCache(&m.cfg, saved, slots, longest)
 		dry.prepare(dev)
-		dry.runRows(dev, pieces, Input{Tokens: make([]int32, rows), Positions: make([]int32, rows)}, make([]int32, slots))
+		dry.tryRows(dev, reading, rows)
+		dry.tryRows(dev, decoding, slots)
 	})
 	if err := m.dev.Reserve(need.device); err != nil {
 		return fmt.Errorf("reserve memory for %d sequences: %w", slots, err)
@@ -185,6 +187,14 @@ func (g *generator) reserve(slots, longest, rows int) error {
 	g.prepare(m.dev)
 	g.scores = make([]float32, slots*m.cfg.Vocab)
 	return nil
+}
+
+// tryRows is a pass over n tokens whose content does not matter.
+func (g *generator) tryRows(dev compute.Device, pieces []piece, n int) {
+	mark, scratchMark := g.saved.Mark(), g.scratch.Mark()
+	g.runRows(dev, pieces, Input{Tokens: make([]int32, n), Positions: make([]int32, n)}, make([]int32, len(pieces)))
+	g.saved.Release(mark)
+	g.scratch.Release(scratchMark)
 }
 
 // prepare computes what all passes share: what an adapter's weights decide, and a prefix in the cache.

@@ -208,6 +208,37 @@ func attentionCases() []attentionCase {
 	}
 }
 
+// decodingCases are sequences with one query each, as generation has them: keys over several parts of whatever a device cuts them into.
+// There is no backward pass of these.
+func decodingCases() []attentionCase {
+	shape := func(spans []compute.Span, nq, nk, h, kv, d int) compute.AttentionShape {
+		return compute.AttentionShape{Spans: spans, NQ: nq, NK: nk, H: h, KV: kv, D: d, Scale: float32(1 / math.Sqrt(float64(d)))}
+	}
+	with := func(s compute.AttentionShape, f func(*compute.AttentionShape)) compute.AttentionShape {
+		f(&s)
+		return s
+	}
+	slopes := []float64{0.5, 0.25, 0.70703125, 0.08837890625}
+	decoding := []compute.Span{ // in another order than the rows
+		{QStart: 2, QLen: 1, KStart: 0, KLen: 600}, {QStart: 0, QLen: 1, KStart: 600, KLen: 1},
+		{QStart: 1, QLen: 1, KStart: 610, KLen: 256}, {QStart: 3, QLen: 1, KStart: 870, KLen: 257},
+	}
+	return []attentionCase{
+		{"decoding", shape(decoding, 4, 1130, 4, 2, 20), nil},
+		{"decoding, head of 64, one key head", shape(decoding, 4, 1130, 3, 1, 64), nil},
+		{"decoding, head of 72", shape(decoding, 4, 1130, 2, 2, 72), nil},
+		{"decoding, window", with(shape(decoding, 4, 1130, 4, 2, 16), func(s *compute.AttentionShape) { s.Window = 70 }), nil},
+		{"decoding, window, prefix", with(shape(decoding, 4, 1130, 4, 2, 16), func(s *compute.AttentionShape) { s.Window, s.Prefix = 70, 9 }), nil},
+		{"decoding, alibi", shape(decoding, 4, 1130, 4, 2, 16), slopes},
+		{"decoding, softcap, not causal", with(shape(decoding, 4, 1130, 4, 1, 8), func(s *compute.AttentionShape) { s.Softcap, s.NoCausal = 3, true }), nil},
+		{"decoding, window, softcap, alibi, prefix", with(shape(decoding, 4, 1130, 4, 2, 24), func(s *compute.AttentionShape) {
+			s.Window, s.Softcap, s.Prefix = 300, 5, 3
+		}), slopes},
+		{"decoding beside a prompt", shape(append([]compute.Span{{QStart: 4, QLen: 30, KStart: 1130, KLen: 90}}, decoding...), 34, 1220, 4, 2, 16), nil},
+		{"decoding, no query of one span", shape(append([]compute.Span{{KStart: 1130, KLen: 9}}, decoding[:3]...), 4, 1139, 4, 2, 16), nil},
+	}
+}
+
 // attentions: forward and backward of every case in every type of operands that the device has; the mask's borders are what tiles
 // get wrong.
 func attentions(b *bench) {
@@ -218,7 +249,11 @@ func attentions(b *bench) {
 			if t != compute.F32 {
 				name += "/" + t.String()
 			}
-			b.sub(name, func(b *bench) { b.attention(c) })
+			b.sub(name, func(b *bench) { b.attention(c, true) })
+		}
+		for _, c := range decodingCases() {
+			c.shape.Compute = t
+			b.sub(c.name+"/"+t.String(), func(b *bench) { b.attention(c, false) })
 		}
 	}
 	b.sub("shared rows", func(b *bench) {
@@ -233,7 +268,7 @@ func attentions(b *bench) {
 
 // attention runs one case. In a 16-bit type Q, K, V and DOut are numbers of that type, so that the operands are the reference's own and
 // a device that multiplies more exactly fits as well: what is left is the rounding of probabilities and of the scores' gradients.
-func (b *bench) attention(c attentionCase) {
+func (b *bench) attention(c attentionCase, backward bool) {
 	a, tol := c.shape, b.tol.Attention
 	if c.alibi != nil {
 		a.Alibi = b.put(c.alibi)
@@ -253,7 +288,13 @@ func (b *bench) attention(c attentionCase) {
 	b.Attention(forward)
 	b.close("Out", forward.Out, out, tol)
 	b.logSumExp(forward.LSE, lse)
-
+	without := forward
+	without.Out, without.LSE = b.garbage(len(out)), nil
+	b.Attention(without)
+	b.close("Out without LSE", without.Out, out, tol)
+	if !backward {
+		return
+	}
 	dq, dk, dv := c.backward(q, k, v, dout)
 	back := compute.AttentionBackward{
 		AttentionShape: a, DQ: b.garbage(len(q)), DK: b.garbage(len(k)), DV: b.garbage(len(v)),
@@ -263,9 +304,6 @@ func (b *bench) attention(c attentionCase) {
 	b.close("DQ", back.DQ, dq, tol)
 	b.close("DK", back.DK, dk, tol)
 	b.close("DV", back.DV, dv, tol)
-	forward.Out, forward.LSE = b.garbage(len(out)), nil
-	b.Attention(forward)
-	b.close("Out without LSE", forward.Out, out, tol)
 }
 
 // logSumExp compares where there is one; what a row without keys holds is the device's own affair.

@@ -12,7 +12,7 @@ enum {
     GEMM_SIDE_BY_SIDE = 32,    // depth at a time of panels that are packed side by side
     GEMM_AHEAD_PACKED = 8,     // rows of B that are fetched before their use, where they follow each other in memory
     GEMM_AHEAD_ROWS = 24,      // and where each is somewhere else
-    GEMV_PIECE = 16,           // columns of C
+    GEMV_TASKS = 12,           // of each thread: what is left at the end of a product is a twelfth of it at most
     GEMM_NARROW = 16,          // up to so many columns (LoRA's r) are computed as rows, which fill the vectors
     GEMM_NB = 256,             // columns of B that a task keeps in the second-level cache
     GEMM_L1_FLOATS = 6144,     // a panel of B that stays in the first-level cache (24 KiB of 32) while those of A pass
@@ -295,19 +295,11 @@ typedef struct {
 static void gemv_task(void *arg, int index, int worker) {
     (void)worker;
     const gemv_job *j = arg;
-    const int64_t end = min64((index + 1) * j->rows, j->g->n);
-    for (int64_t n = index * j->rows; n < end; n += GEMV_PIECE) // pieces that stay in cache for the second part of x
-        for (int64_t m = 0; m < j->g->m; m += GEMV_MAX_M) {
-            lathe_gemm_args part = *j->g;
-            part.m = min64(GEMV_MAX_M, j->g->m - m);
-            part.c += j->g->transpose_c ? m : m * part.ldc;
-            part.bias += j->g->bias && j->g->transpose_c ? m : 0;
-            j->kernels->gemv(&part, j->x + m * gemv_stride(part.k), j->u + m * gemv_stride(part.r), n, min64(n + GEMV_PIECE, end));
-        }
+    j->kernels->gemv(j->g, j->x, j->u, index * j->rows, min64((index + 1) * j->rows, j->g->n));
 }
 
 static int fits_gemv(const lathe_gemm_args *g) {
-    return g->m <= 2 * GEMV_MAX_M && g->b.rs == 1 && (g->r == 0 || (g->v.rs == 1 && g->v.type == LATHE_F32)) &&
+    return g->m <= GEMV_MAX_M && g->b.rs == 1 && (g->r == 0 || (g->v.rs == 1 && g->v.type == LATHE_F32)) &&
            g->m * (gemv_stride(g->k) + gemv_stride(g->r)) <= GEMM_SHARED;
 }
 
@@ -318,7 +310,7 @@ static void run_gemv(const lathe_gemm_args *g, const gemm_kernels *kernels, floa
     if (g->r > 0)
         kernels->gemv_x(u, &g->u, g->m, g->r, &plain, g->ext);
     gemv_job j = {.g = g, .kernels = kernels, .x = scratch, .u = u};
-    j.rows = div_up(div_up(g->n, 4 * lathe_threads()), 4) * 4;
+    j.rows = round_up(div_up(g->n, GEMV_TASKS * lathe_threads()), 4);
     lathe_parallel((int)div_up(g->n, j.rows), gemv_task, &j);
 }
 

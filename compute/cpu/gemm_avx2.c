@@ -9,7 +9,7 @@
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #define KERNELS lathe_gemm_avx2
 typedef __m256 vec;
-enum { MR = 6, VLEN = 8 };
+enum { MR = 6, VLEN = 8, GEMV_MS = 3 };
 
 INLINE vec v_zero(void) { return _mm256_setzero_ps(); }
 INLINE vec v_set1(float x) { return _mm256_set1_ps(x); }
@@ -46,10 +46,10 @@ INLINE vec v_round_bf16(vec v) {
     return _mm256_and_ps(rounded, _mm256_castsi256_ps(high));
 }
 
-// codebook is the code book's floats by the significance of their bytes: one byte shuffle looks 16 codes up in a plane. (The
+// codebook is the code book's floats by the significance of their bytes: one byte shuffle looks 32 codes up in a plane. (The
 // permutation of floats by bits 0-2, twice, and a blend by bit 3 take 4 and 2 cycles each on AMD's first cores with AVX2.)
 typedef struct {
-    __m128i plane[4];
+    __m256i plane[4];
 } codebook;
 INLINE codebook v_codebook(const float code[16]) {
     const __m128i by_byte = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -58,20 +58,30 @@ INLINE codebook v_codebook(const float code[16]) {
     for (int i = 0; i < 4; i++)
         r[i] = _mm_castsi128_ps(_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(code + 4 * i)), by_byte));
     _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
-    return (codebook){{_mm_castps_si128(r[0]), _mm_castps_si128(r[1]), _mm_castps_si128(r[2]), _mm_castps_si128(r[3])}};
+    codebook book;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        book.plane[i] = _mm256_broadcastsi128_si256(_mm_castps_si128(r[i]));
+    return book;
 }
 
-// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
-INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
-    const __m128i pairs = _mm_loadl_epi64((const __m128i *)p);
-    const __m128i index = _mm_and_si128(_mm_unpacklo_epi64(_mm_srli_epi16(pairs, 4), pairs), _mm_set1_epi8(15));
-    const __m128i b0 = _mm_shuffle_epi8(code.plane[0], index), b1 = _mm_shuffle_epi8(code.plane[1], index);
-    const __m128i b2 = _mm_shuffle_epi8(code.plane[2], index), b3 = _mm_shuffle_epi8(code.plane[3], index);
-    const __m128i el = _mm_unpacklo_epi8(b0, b1), eh = _mm_unpacklo_epi8(b2, b3); // low and high halves of the even floats
-    const __m128i ol = _mm_unpackhi_epi8(b0, b1), oh = _mm_unpackhi_epi8(b2, b3);
-    *even = _mm256_castsi256_ps(_mm256_set_m128i(_mm_unpackhi_epi16(el, eh), _mm_unpacklo_epi16(el, eh)));
-    *odd = _mm256_castsi256_ps(_mm256_set_m128i(_mm_unpackhi_epi16(ol, oh), _mm_unpacklo_epi16(ol, oh)));
+// v_quant4 looks 16 bytes up in the code book. Even elements (high nibbles) are in the lower halves, odd ones in the upper, so that
+// nothing has to cross: vector v holds elements 8v … 8v+7 in quant4_order.
+INLINE void v_quant4(const uint8_t *p, codebook code, vec w[QUANT4_STEP / VLEN]) {
+    const __m128i pairs = _mm_loadu_si128((const __m128i *)p);
+    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_srli_epi16(pairs, 4)), pairs, 1);
+    const __m256i index = _mm256_and_si256(both, _mm256_set1_epi8(15));
+    const __m256i b0 = _mm256_shuffle_epi8(code.plane[0], index), b1 = _mm256_shuffle_epi8(code.plane[1], index);
+    const __m256i b2 = _mm256_shuffle_epi8(code.plane[2], index), b3 = _mm256_shuffle_epi8(code.plane[3], index);
+    const __m256i low = _mm256_unpacklo_epi8(b0, b1), high = _mm256_unpacklo_epi8(b2, b3); // halves of 8 floats of each lane
+    const __m256i next_low = _mm256_unpackhi_epi8(b0, b1), next_high = _mm256_unpackhi_epi8(b2, b3);
+    w[0] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low, high));
+    w[1] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low, high));
+    w[2] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(next_low, next_high));
+    w[3] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(next_low, next_high));
 }
+#define QUANT4_ORDER                                                                                                         \
+    0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15, 16, 18, 20, 22, 17, 19, 21, 23, 24, 26, 28, 30, 25, 27, 29, 31
 
 // low_halves and high_halves join 128 bits of each (a permutation of both vectors takes eight operations on AMD's first cores with AVX2).
 INLINE vec low_halves(vec a, vec b) { return _mm256_insertf128_ps(a, _mm256_castps256_ps128(b), 1); }
@@ -79,11 +89,14 @@ INLINE vec high_halves(vec a, vec b) {
     return _mm256_blend_ps(b, _mm256_castps128_ps256(_mm256_extractf128_ps(a, 1)), 15);
 }
 
-// v_interleave returns a0 b0 a1 b1 … in two vectors.
-INLINE void v_interleave(vec a, vec b, vec *lo, vec *hi) {
-    vec l = _mm256_unpacklo_ps(a, b), h = _mm256_unpackhi_ps(a, b);
-    *lo = low_halves(l, h);
-    *hi = high_halves(l, h);
+// v_store_quant4 stores what v_quant4 gave in the order of the elements.
+INLINE void v_store_quant4(float *dst, const vec w[QUANT4_STEP / VLEN]) {
+#pragma GCC unroll 4
+    for (int v = 0; v < QUANT4_STEP / VLEN; v++) {
+        const __m128 even = _mm256_castps256_ps128(w[v]), odd = _mm256_extractf128_ps(w[v], 1);
+        _mm_storeu_ps(dst + v * VLEN, _mm_unpacklo_ps(even, odd));
+        _mm_storeu_ps(dst + v * VLEN + 4, _mm_unpackhi_ps(even, odd));
+    }
 }
 
 // v_transpose transposes 8×8: 2×2 within 4×4 within 128-bit lanes, then the lanes.

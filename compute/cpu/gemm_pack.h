@@ -21,7 +21,7 @@ INLINE vec load_row(const void *p, int64_t i, int type) {
     return v_load((const float *)p + i);
 }
 
-// quant4_run dequantises n elements from element e on. The bulk goes 2·VLEN at a time within one block of scale.
+// quant4_run dequantises n elements from element e on. The bulk goes QUANT4_STEP at a time within one block of scale.
 TARGET static void quant4_run(float *dst, const lathe_matrix *m, int64_t e, int64_t n) {
     const uint8_t *data = m->data;
     const int shift = __builtin_ctz((unsigned)m->quant.block);
@@ -34,12 +34,12 @@ TARGET static void quant4_run(float *dst, const lathe_matrix *m, int64_t e, int6
         const vec s = v_set1(scale);
         n -= left;
         if ((e & 1) == 0)
-            for (; left >= 2 * VLEN; left -= 2 * VLEN, e += 2 * VLEN, dst += 2 * VLEN) {
-                vec even, odd, lo, hi;
-                v_quant4(data + (e >> 1), book, &even, &odd);
-                v_interleave(even, odd, &lo, &hi);
-                v_store(dst, v_mul(lo, s));
-                v_store(dst + VLEN, v_mul(hi, s));
+            for (; left >= QUANT4_STEP; left -= QUANT4_STEP, e += QUANT4_STEP, dst += QUANT4_STEP) {
+                vec w[QUANT4_STEP / VLEN];
+                v_quant4(data + (e >> 1), book, w);
+                for (int i = 0; i < QUANT4_STEP / VLEN; i++)
+                    w[i] = v_mul(w[i], s);
+                v_store_quant4(dst, w);
             }
         for (; left > 0; left--, e++)
             *dst++ = m->quant.code[(e & 1) ? data[e >> 1] & 15 : data[e >> 1] >> 4] * scale;

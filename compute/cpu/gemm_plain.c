@@ -7,7 +7,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define KERNELS lathe_gemm_plain
 typedef float vec __attribute__((vector_size(16)));
-enum { MR = 4, VLEN = 4 };
+enum { MR = 4, VLEN = 4, GEMV_MS = 2 };
 
 INLINE vec v_zero(void) { return (vec){0}; }
 INLINE vec v_set1(float x) { return (vec){x, x, x, x}; }
@@ -71,20 +71,24 @@ INLINE vec v_round_bf16(vec v) {
     return EACH(ROUND);
 }
 
-// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones.
+// v_quant4 looks 16 bytes up in the code book: the even elements (high nibbles), then the odd ones.
 typedef const float *codebook;
 INLINE codebook v_codebook(const float code[16]) { return code; }
-INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
-#define HIGH(i) code[p[i] >> 4]
-#define LOW(i) code[p[i] & 15]
-    *even = EACH(HIGH);
-    *odd = EACH(LOW);
+INLINE void v_quant4(const uint8_t *p, codebook code, vec w[QUANT4_STEP / VLEN]) {
+#define HIGH(i) code[p[4 * v + i] >> 4]
+#define LOW(i) code[p[4 * v + i] & 15]
+    for (int v = 0; v < QUANT4_STEP / VLEN / 2; v++) {
+        w[v] = EACH(HIGH);
+        w[v + QUANT4_STEP / VLEN / 2] = EACH(LOW);
+    }
 }
 
-// v_interleave returns a0 b0 a1 b1 … in two vectors.
-INLINE void v_interleave(vec a, vec b, vec *lo, vec *hi) {
-    *lo = (vec){a[0], b[0], a[1], b[1]};
-    *hi = (vec){a[2], b[2], a[3], b[3]};
+// v_store_quant4 stores what v_quant4 gave in the order of the elements.
+INLINE void v_store_quant4(float *dst, const vec w[QUANT4_STEP / VLEN]) {
+    for (int i = 0; i < QUANT4_STEP / 2; i++) {
+        dst[2 * i] = w[i / VLEN][i % VLEN];
+        dst[2 * i + 1] = w[(i + QUANT4_STEP / 2) / VLEN][i % VLEN];
+    }
 }
 
 INLINE void v_transpose(vec r[VLEN]) {

@@ -19,7 +19,8 @@ enum {
     GEMM_MAX_MR = 32,
     GEMM_MAX_NR = 32,
     GEMM_PANEL_SLACK = 16, // floats that packing may write beyond a panel
-    GEMV_MAX_M = 8,
+    GEMV_MAX_M = 16,  // rows of a product that are computed as vectors
+    QUANT4_STEP = 32, // elements that v_quant4 looks up: 16 bytes
 };
 
 // gemm_tile says what to do with the sums of a tile of C.

@@ -32,21 +32,21 @@ INLINE vec v_round_bf16(vec v) {
     return _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32((int)0xffff0000)));
 }
 
-// v_quant4 looks VLEN bytes up in the code book: the even elements (high nibbles) and the odd ones. The permutation uses only the
+// v_quant4 looks 16 bytes up in the code book: the even elements (high nibbles), then the odd ones. The permutation uses only the
 // low four bits of an index.
 typedef vec codebook;
 INLINE codebook v_codebook(const float code[16]) { return _mm512_loadu_ps(code); }
-INLINE void v_quant4(const uint8_t *p, codebook code, vec *even, vec *odd) {
+INLINE void v_quant4(const uint8_t *p, codebook code, vec w[QUANT4_STEP / VLEN]) {
     __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    *odd = _mm512_permutexvar_ps(pairs, code);
-    *even = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), code);
+    w[0] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), code);
+    w[1] = _mm512_permutexvar_ps(pairs, code);
 }
 
-// v_interleave returns a0 b0 a1 b1 … in two vectors, v_deinterleave undoes it.
-INLINE void v_interleave(vec a, vec b, vec *lo, vec *hi) {
+// v_store_quant4 stores what v_quant4 gave in the order of the elements.
+INLINE void v_store_quant4(float *dst, const vec w[QUANT4_STEP / VLEN]) {
     const __m512i l = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    *lo = _mm512_permutex2var_ps(a, l, b);
-    *hi = _mm512_permutex2var_ps(a, _mm512_add_epi32(l, _mm512_set1_epi32(8)), b);
+    _mm512_storeu_ps(dst, _mm512_permutex2var_ps(w[0], l, w[1]));
+    _mm512_storeu_ps(dst + VLEN, _mm512_permutex2var_ps(w[0], _mm512_add_epi32(l, _mm512_set1_epi32(8)), w[1]));
 }
 
 // v_transpose transposes 16×16: 2×2 within 4×4 within 128-bit lanes, then the lanes.

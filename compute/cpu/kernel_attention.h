@@ -225,9 +225,3 @@ static void attention_task(void *arg, int index, int worker) {
     }
     pairs_end(pairs);
 }
-
-static void attention(const lathe_attention_args *a) {
-    int64_t tasks = 0;
-    for (int64_t i = 0; i < a->nspans; i++) tasks += (a->spans[i].q_len * (a->h / a->kv) + TILE - 1) / TILE * a->kv;
-    lathe_parallel((int)tasks, attention_task, (void *)a);
-}

@@ -11,6 +11,7 @@
 #include "kernel_elementwise.h" // add, sums of squares, finiteness, AdamW
 #include "kernel_product.h"     // tiles of matrices
 #include "kernel_attention.h"   // flash attention
+#include "kernel_attention_decode.h" // one query a sequence
 #include "kernel_attention_backward.h"
 #include "kernel_columns.h"  // columns copied and scaled
 #include "kernel_row_norm.h" // lengths of adapted weights' rows

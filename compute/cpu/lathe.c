@@ -80,6 +80,12 @@ int64_t lathe_attention_parts(const lathe_attention_args *a) {
     return parts < group ? parts : group;
 }
 
+int64_t lathe_decode_parts(const lathe_attention_args *a) { return (a->longest + LATHE_DECODE_PART - 1) / LATHE_DECODE_PART; }
+
+int64_t lathe_decode_floats(const lathe_attention_args *a) {
+    return a->nq == a->nspans ? a->nspans * a->h * lathe_decode_parts(a) * LATHE_DECODE_PART_FLOATS(a->d) : 0;
+}
+
 int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
     int64_t tile = LATHE_ATTENTION_TILE, d = a->d, padded = LATHE_PADDED(d);
     if (!backward) return LATHE_FORWARD_FLOATS(d);
@@ -88,6 +94,7 @@ int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
 
 int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward, int threads) {
     int64_t floats = threads * lathe_attention_worker(a, backward), parts = lathe_attention_parts(a);
+    if (!backward) floats += lathe_decode_floats(a);
     if (backward && parts > 1) floats += parts * 2 * a->nk * a->kv * a->d;
     return floats;
 }

@@ -303,6 +303,13 @@ enum { LATHE_ATTENTION_TILE = 64 };
 #define LATHE_PADDED(d) (((d) + 15) / 16 * 16)
 #define LATHE_FORWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (LATHE_PADDED(d) + 4 * (d) + LATHE_ATTENTION_TILE))
 
+// Attention of one query a sequence divides keys into parts; a part's result is its highest score, its sum and d values. Floats of all
+// parts lie before the workers' scratch; none where some sequence has more queries.
+enum { LATHE_DECODE_PART = 256 };
+#define LATHE_DECODE_PART_FLOATS(d) (2 + (d))
+int64_t lathe_decode_parts(const lathe_attention_args *);
+int64_t lathe_decode_floats(const lathe_attention_args *);
+
 // Into how many parts a backward pass divides the query heads that share a key head: a function of the shape alone.
 int64_t lathe_attention_parts(const lathe_attention_args *);
 // Floats of scratch for one worker, and for all of an operation on that number of threads.
