@@ -220,8 +220,10 @@ func decodingCases() []attentionCase {
 	}
 	slopes := []float64{0.5, 0.25, 0.70703125, 0.08837890625}
 	decoding := []compute.Span{ // in another order than the rows
-		{QStart: 2, QLen: 1, KStart: 0, KLen: 600}, {QStart: 0, QLen: 1, KStart: 600, KLen: 1},
-		{QStart: 1, QLen: 1, KStart: 610, KLen: 256}, {QStart: 3, QLen: 1, KStart: 870, KLen: 257},
+		{QStart: 2, QLen: 1, KStart: 0, KLen: 600},
+		{QStart: 0, QLen: 1, KStart: 600, KLen: 1},
+		{QStart: 1, QLen: 1, KStart: 610, KLen: 256},
+		{QStart: 3, QLen: 1, KStart: 870, KLen: 257},
 	}
 	return []attentionCase{
 		{"decoding", shape(decoding, 4, 1130, 4, 2, 20), nil},
