@@ -42,8 +42,8 @@ func (f NonFinite) String() string {
 // blockName takes a block's number out of a module's name, in every family's spelling.
 var blockName = regexp.MustCompile(`(?:^|\.)(?:layers|h)\.(\d+)\.(.+)$`)
 
-// Diagnose repeats a step's forward and backward pass, as ForwardBackward does it and with the same bits, and looks at what
-// every operation leaves. It returns nil where all of it is finite. The gradients are left as they come: a caller zeroes them
+// Diagnose repeats a step's forward and backward pass, as ForwardBackward does it and with the same bits (but for the order of sums where
+// that leaves rows out, of which each has a place here), and looks at what every operation leaves. It returns nil where all of it is finite. The gradients are left as they come: a caller zeroes them
 // before and after. It is slow, for it waits after each operation; a run needs it once.
 func (m *Model) Diagnose(in Input, o StepOptions) (*NonFinite, error) {
 	if len(m.Trainable()) == 0 {
@@ -54,6 +54,7 @@ func (m *Model) Diagnose(in Input, o StepOptions) (*NonFinite, error) {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
 	var found *NonFinite
+	o.whole = true
 	err = m.inPieces(in, &o, func(piece Input, first int, o *StepOptions) (over bool) {
 		t := &tracer{Device: m.dev, names: m.bufferNames(), tokens: len(piece.Tokens), seqs: piece.Seqs, first: first}
 		m.lossPass(t, m.work.saved, m.work.scratch, piece, o)

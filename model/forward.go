@@ -14,6 +14,7 @@ type pass struct {
 	rotations []rotation             // by Config.ropeOf
 	attention compute.AttentionShape // without what is a block's own (shape)
 	cache     *cache                 // nil where there is no KV cache
+	loss      *lossRows              // nil where the last block is as the others
 	virtual   *tape.Tensor           // keys and values of a prefix' tokens, nil where there is none or the cache has them
 	// checkpoint recomputes blocks in the backward pass.
 	checkpoint bool
@@ -35,7 +36,9 @@ func (p *pass) hidden() *tape.Tensor {
 			t.Record = true
 			x = t.Keep(x)
 		}
-		if p.checkpoint {
+		if p.loss != nil && i == len(p.layers)-1 { // which needs no checkpoint: its backward pass is next
+			x = p.lastBlock(x, i)
+		} else if p.checkpoint {
 			x = t.Checkpoint(x, true, func(x *tape.Tensor) *tape.Tensor { return p.block(x, i) })
 		} else {
 			x = p.block(x, i)
@@ -71,7 +74,14 @@ func (p *pass) block(x *tape.Tensor, i int) *tape.Tensor {
 
 // selfAttention is x + W_o·attention(rope(W_q·h), rope(W_k·h), W_v·h).
 func (p *pass) selfAttention(x, h *tape.Tensor, i int) *tape.Tensor {
-	q, k, v := p.queryKeyValue(h, i)
+	q, k, v := p.rotated(h, i)
+	a := p.tape.Attention(q, k, v, p.shape(i))
+	return p.add(x, a, i, oProj, postAttentionNorm)
+}
+
+// rotated is rope(W_q·h), and rope(W_k·h) and W_v·h with what a cache or a prefix has before them.
+func (p *pass) rotated(h *tape.Tensor, i int) (q, k, v *tape.Tensor) {
+	q, k, v = p.queryKeyValue(h, i)
 	p.rotate(q, p.cfg.Heads, i)
 	p.rotate(k, p.cfg.KVHeads, i)
 	if p.cache != nil {
@@ -80,8 +90,7 @@ func (p *pass) selfAttention(x, h *tape.Tensor, i int) *tape.Tensor {
 	if p.virtual != nil {
 		k, v = p.prefixed(k, v, i)
 	}
-	a := p.tape.Attention(q, k, v, p.shape(i))
-	return p.add(x, a, i, oProj, postAttentionNorm)
+	return q, k, v
 }
 
 // mlp is x + W_down·(act(W_gate·h) · W_up·h), or x + W_down·act(W_up·h) where there is no gate.

@@ -18,7 +18,8 @@ type StepOptions struct {
 	// Checkpoint recomputes each block in the backward pass instead of keeping its activations; the bits are the same.
 	Checkpoint bool
 
-	piece int // of the micro-batch
+	piece int  // of the micro-batch
+	whole bool // no rows are left out of the last block
 }
 
 // dropout packs the names of a step's masks into a Philox stream: 24 bits of step, 20 of micro-batch; a layer adds 20 bits
@@ -122,6 +123,9 @@ func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in I
 	gradScale := float32(0)
 	if o != nil {
 		t.Record, t.Dropout, p.checkpoint, gradScale = true, o.dropout(), o.Checkpoint, o.GradScale
+	}
+	if o == nil || !o.whole {
+		p.skipRows(in.Labels)
 	}
 	labels := p.upload(in.Labels)
 	loss := t.CrossEntropy(p.hidden(), p.head, labels, p.n, m.cfg.FinalSoftcap, gradScale)
