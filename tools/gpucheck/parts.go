@@ -34,13 +34,13 @@ func init() { // not in the declaration: the parts' functions look the table up
 		{name: "doctor", limit: 50 * time.Second, what: "lathe doctor, the driver, NVML, the host, Python's packages", run: doctor},
 		{name: "modules", limit: 70 * time.Second, what: "how long the driver takes to compile the kernels' modules", run: modules},
 		{name: "suite", limit: 60 * time.Second, what: "the compliance suite of all operations on this device", run: suite},
-		{name: "quant", limit: 25 * time.Second, what: "4-bit bytes of large matrices against the CPU device and bitsandbytes", run: quant},
+		{name: "quant", limit: 45 * time.Second, what: "4-bit bytes of large matrices against the CPU device and bitsandbytes", run: quant},
 		{name: "losses", limit: 40 * time.Second, what: "20-step losses of the reference runs against PEFT's and the CPU device's", run: losses},
 		{name: "resume", limit: 15 * time.Second, what: "20 steps are 10, a checkpoint, a new process and 10, byte for byte", run: resume},
 		{name: "release", limit: 20 * time.Second, what: "a paused run gives the GPU's memory back and goes on with the same bits", run: release},
 		{name: "plan", limit: 45 * time.Second, what: "planned memory against what the device and the driver measured", run: planned},
 		{name: "kernels", limit: 35 * time.Second, what: "each operation's time at an 8B model's shapes against the device's measured peaks", run: kernels},
-		{name: "speed", limit: 170 * time.Second, what: "tokens/s and memory of a fine-tuning step of an 8B model, alternately with PEFT", run: speed},
+		{name: "speed", limit: 150 * time.Second, what: "tokens/s and memory of a fine-tuning step of an 8B model, alternately with PEFT", run: speed},
 		{name: "sanitize", limit: 400 * time.Second, what: "the compliance suite under compute-sanitizer", run: sanitize, onDemand: true},
 	}
 }
