@@ -187,3 +187,30 @@ func TestSampler(t *testing.T) {
 		}
 	}
 }
+
+func TestExpNegative(t *testing.T) {
+	for x := 0.0; x > -720; x -= 0.00137 + -x/1000 {
+		if got, want := expNegative(x), math.Exp(x); math.Abs(got-want) > 3e-10*want && want > 1e-300 {
+			t.Fatalf("e^%g is %g, want %g", x, got, want)
+		}
+	}
+	if got := expNegative(math.Inf(-1)); got != 0 {
+		t.Errorf("e^-Inf is %g", got)
+	}
+	if got := expNegative(math.NaN()); !math.IsNaN(got) {
+		t.Errorf("of NaN it is %g", got)
+	}
+}
+
+func BenchmarkNextToken(b *testing.B) {
+	scores := make([]float32, 8192)
+	for i := range scores {
+		scores[i] = float32(i%977) / 50
+	}
+	s := newSampler(GenerateOptions{}, 1)
+	for b.Loop() {
+		if _, _, err := s.next(scores); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -36,7 +36,7 @@ func (s *sampler) next(scores []float32) (id int32, logprob float32, err error) 
 	}
 	top, sum := float64(scores[best]), 0.0
 	for _, x := range scores {
-		sum += math.Exp(float64(x) - top)
+		sum += expNegative(float64(x) - top)
 	}
 	if math.IsNaN(sum) || math.IsInf(top, 0) {
 		return 0, 0, errNotFinite
@@ -48,9 +48,22 @@ func (s *sampler) next(scores []float32) (id int32, logprob float32, err error) 
 	return id, float32(float64(scores[id]) - top - math.Log(sum)), nil
 }
 
+// expNegative is eˣ for x ≤ 0 within 3e-10 of it, at half the cost of math.Exp over a whole vocabulary: the power of two nearest below or
+// above (Cody and Waite), and Taylor's polynomial for what is left, at most ln 2 / 2. NaN stays.
+func expNegative(x float64) float64 {
+	if x < -700 {
+		return 0
+	}
+	const round = 0x1.8p52 // adding it leaves an integer in the low bits
+	t := x*math.Log2E + round
+	r := x - (t-round)*math.Ln2
+	p := 1 + r*(1+r*(1.0/2+r*(1.0/6+r*(1.0/24+r*(1.0/120+r*(1.0/720+r*(1.0/5040+r*(1.0/40320))))))))
+	return p * math.Float64frombits(math.Float64bits(t)<<52+1023<<52)
+}
+
 // draw applies temperature, then top-k, then top-p, as transformers does.
 func (s *sampler) draw(scores []float32, top float64) int32 {
-	weight := func(x float32) float64 { return math.Exp((float64(x) - top) / s.temperature) }
+	weight := func(x float32) float64 { return expNegative((float64(x) - top) / s.temperature) }
 	if s.topK <= 0 && (s.topP <= 0 || s.topP >= 1) {
 		sum := 0.0
 		for _, x := range scores {

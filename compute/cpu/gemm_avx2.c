@@ -31,8 +31,10 @@ INLINE __m256i first(int64_t n) {
 INLINE vec v_load_n(const float *p, int64_t n) { return _mm256_maskload_ps(p, first(n)); }
 INLINE void v_store_n(float *p, vec v, int64_t n) { _mm256_maskstore_ps(p, first(n), v); }
 
+// Zeros below each number by interleaving: widening and shifting take twice as long on AMD's first cores with AVX2.
 INLINE vec v_load_bf16(const uint16_t *p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+    const __m128i bits = _mm_loadu_si128((const __m128i *)p), zero = _mm_setzero_si128();
+    return _mm256_castsi256_ps(_mm256_set_m128i(_mm_unpackhi_epi16(zero, bits), _mm_unpacklo_epi16(zero, bits)));
 }
 INLINE vec v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 
