@@ -131,6 +131,13 @@ type Offloader interface {
 	Reload() error
 }
 
+// HostMemory is a device whose memory is the host's.
+type HostMemory interface {
+	// HostBytes are a buffer's own bytes, until it is freed: to be written while no operation uses them, by any goroutine. It is nil
+	// for a buffer of another device.
+	HostBytes(Buffer) []byte
+}
+
 // Operations are what a device computes; each method's argument documents it.
 type Operations interface {
 	Embedding(Embedding)

@@ -70,6 +70,14 @@ func (b *base) load(f *Files, progress func(done, total int64)) error {
 	for _, j := range jobs {
 		total += int64(len(j.src.Data))
 	}
+	count := func(read int) {
+		if done += int64(read); progress != nil {
+			progress(done, total)
+		}
+	}
+	if jobs, err = b.readInPlace(f.set, jobs, count); err != nil {
+		return err
+	}
 	r := startReading(f.set, jobs)
 	defer r.stop()
 	for p := range r.chunks {
@@ -77,14 +85,11 @@ func (b *base) load(f *Files, progress func(done, total int64)) error {
 			return fmt.Errorf("tensor %s: %w", p.job.src.Name, p.err)
 		}
 		b.dev.Upload(p.job.to.As(compute.U8).Slice(int(p.to), len(p.data)), p.data)
-		done += int64(p.read)
 		r.reuse(p)
 		if err := b.arrived(p); err != nil {
 			return fmt.Errorf("tensor %s: %w", p.job.src.Name, err)
 		}
-		if progress != nil {
-			progress(done, total)
-		}
+		count(p.read)
 	}
 	return nil
 }
