@@ -36,12 +36,14 @@ func (p *pass) hidden() *tape.Tensor {
 			t.Record = true
 			x = t.Keep(x)
 		}
-		if p.loss != nil && i == len(p.layers)-1 { // which needs no checkpoint: its backward pass is next
-			x = p.lastBlock(x, i)
-		} else if p.checkpoint {
-			x = t.Checkpoint(x, true, func(x *tape.Tensor) *tape.Tensor { return p.block(x, i) })
+		block := p.block
+		if p.loss != nil && i == len(p.layers)-1 {
+			block = p.lastBlock
+		}
+		if p.checkpoint {
+			x = t.Checkpoint(x, true, func(x *tape.Tensor) *tape.Tensor { return block(x, i) })
 		} else {
-			x = p.block(x, i)
+			x = block(x, i)
 		}
 	}
 	if record && !t.Record { // only what follows is trained

@@ -13,9 +13,13 @@ type lossRows struct {
 }
 
 // skipRows has the last block leave out rows that no loss depends on, where they are a third or more: then it takes no more memory
-// than the whole block. Devices that gain from rows of one number (kernels and graphs by shapes) compute them all.
-func (p *pass) skipRows(labels []int32) {
+// than the whole block. An option has them all. Devices that gain from rows of one number (kernels and graphs by shapes) compute them all.
+func (p *pass) skipRows(labels []int32, all bool) {
 	if compute.PieceTokens(p.rule) == 0 || p.cfg.Parallel {
+		return
+	}
+	place := p.tape.Saved.Alloc(compute.I32, p.n) // always: the step that memory is planned by leaves out none
+	if all {
 		return
 	}
 	var ids []int32
@@ -36,7 +40,8 @@ func (p *pass) skipRows(labels []int32) {
 	if len(ids) == 0 || 3*len(ids) > 2*p.n {
 		return
 	}
-	p.loss = &lossRows{pass: *p, ids: p.upload(ids)}
+	p.loss = &lossRows{pass: *p, ids: place.Slice(0, len(ids))}
+	compute.Upload(p.tape.Device, p.loss.ids, ids)
 	p.loss.n, p.loss.attention.NQ, p.loss.attention.Spans = len(ids), len(ids), spans
 }
 

@@ -59,12 +59,15 @@ func TestRowsWithoutLossAreLeftOut(t *testing.T) {
 				}
 			}
 		}
-		less, whole := m.measureStep(in, &StepOptions{}), m.measureStep(in, &StepOptions{whole: true})
-		if less.max(whole) != whole {
-			t.Errorf("with rows left out a step takes %+v, with all rows %+v", less, whole)
-		}
-		if !m.cfg.Parallel && less == whole {
-			t.Error("no rows were left out")
+		for _, checkpoint := range []bool{false, true} {
+			less := m.measureStep(in, &StepOptions{Checkpoint: checkpoint})
+			whole := m.measureStep(in, &StepOptions{Checkpoint: checkpoint, whole: true})
+			if less.max(whole) != whole {
+				t.Errorf("with rows left out a step takes %+v, with all rows %+v (checkpoint %v)", less, whole, checkpoint)
+			}
+			if !m.cfg.Parallel && !checkpoint && less == whole {
+				t.Error("no rows were left out")
+			}
 		}
 	}
 	eachFamily(t, func(t *testing.T, m *Model) {

@@ -124,9 +124,7 @@ func (m *Model) lossPass(dev compute.Device, saved, scratch *compute.Arena, in I
 	if o != nil {
 		t.Record, t.Dropout, p.checkpoint, gradScale = true, o.dropout(), o.Checkpoint, o.GradScale
 	}
-	if o == nil || !o.whole {
-		p.skipRows(in.Labels)
-	}
+	p.skipRows(in.Labels, o != nil && o.whole)
 	labels := p.upload(in.Labels)
 	loss := t.CrossEntropy(p.hidden(), p.head, labels, p.n, m.cfg.FinalSoftcap, gradScale)
 	t.Backward()
