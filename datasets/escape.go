@@ -10,7 +10,13 @@ import (
 // AppendUnquote and AppendQuote do with them, in a fraction of the time.
 
 // decode appends the text that inner stands for. Half a surrogate pair becomes U+FFFD.
-func decode(dst, inner []byte) []byte {
+func decode(dst, inner []byte) []byte { return unescape(dst, inner, false) }
+
+// respell appends inner with the one spelling of each character that [quote] gives it: no escape where none is needed.
+func respell(dst, inner []byte) []byte { return unescape(dst, inner, true) }
+
+// unescape appends inner with its escapes replaced: by what they mean or, where `spelled`, by how that stands in a JSON string.
+func unescape(dst, inner []byte, spelled bool) []byte {
 	for len(inner) > 0 {
 		i := bytes.IndexByte(inner, '\\')
 		if i < 0 {
@@ -20,34 +26,20 @@ func decode(dst, inner []byte) []byte {
 		inner = inner[i:]
 		for len(inner) > 0 && inner[0] == '\\' {
 			if inner[1] != 'u' {
-				dst, inner = append(dst, escapes[inner[1]]), inner[2:]
+				if spelled && inner[1] != '/' {
+					dst = append(dst, '\\', inner[1])
+				} else {
+					dst = append(dst, escapes[inner[1]])
+				}
+				inner = inner[2:]
 				continue
 			}
 			r, size := escapedRune(inner)
-			dst, inner = utf8.AppendRune(dst, r), inner[size:]
-		}
-	}
-	return append(dst, inner...)
-}
-
-// respell appends inner with the one spelling of each character that [quote] gives it: no escape where none is needed.
-func respell(dst, inner []byte) []byte {
-	for len(inner) > 0 {
-		i := bytes.IndexByte(inner, '\\')
-		if i < 0 {
-			break
-		}
-		dst = append(dst, inner[:i]...)
-		inner = inner[i:]
-		for len(inner) > 0 && inner[0] == '\\' {
-			switch inner[1] {
-			case 'u':
-				r, size := escapedRune(inner)
-				dst, inner = appendSpelling(dst, r), inner[size:]
-			case '/':
-				dst, inner = append(dst, '/'), inner[2:]
-			default:
-				dst, inner = append(dst, inner[:2]...), inner[2:]
+			inner = inner[size:]
+			if spelled {
+				dst = appendSpelling(dst, r)
+			} else {
+				dst = utf8.AppendRune(dst, r)
 			}
 		}
 	}
@@ -56,12 +48,9 @@ func respell(dst, inner []byte) []byte {
 
 // appendSpelling appends a character as it stands in a JSON string.
 func appendSpelling(dst []byte, r rune) []byte {
-	switch {
-	case r < ' ', r == '"', r == '\\':
+	if r < ' ' || r == '"' || r == '\\' {
 		quoted := quote(string(r))
 		return append(dst, quoted[1:len(quoted)-1]...)
-	case r < utf8.RuneSelf:
-		return append(dst, byte(r))
 	}
 	return utf8.AppendRune(dst, r)
 }
