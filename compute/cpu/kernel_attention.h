@@ -104,11 +104,16 @@ static void keys_load(const query_tile *t, const float *from, int64_t first, int
         memcpy(keys + j * a->d, from + ((t->span->k_start + first + j) * a->kv + t->kv) * a->d, (size_t)a->d * sizeof *keys);
 }
 
-// Alibi's part of the scores of key j: slope·j, both factors and the product rounded to bfloat16 as in transformers'
+// Alibi's part of the score of key j: slope·j, both factors and the product rounded to bfloat16 as in transformers'
 // build_alibi_tensor, and scaled. The softmax does not see that slope·query is left out.
+INLINE float alibi_of(const lathe_attention_args *a, float slope, int64_t j) {
+    return widen_bf16(narrow_bf16(slope * widen_bf16(narrow_bf16((float)j)))) * a->scale;
+}
+
+// The same of LANES rows.
 INLINE vf alibi(const query_tile *t, int64_t r, int64_t j) {
-    float lane[LANES], key = widen_bf16(narrow_bf16((float)j));
-    for (int i = 0; i < LANES; i++) lane[i] = widen_bf16(narrow_bf16(t->slope[r + i] * key)) * t->a->scale;
+    float lane[LANES];
+    for (int i = 0; i < LANES; i++) lane[i] = alibi_of(t->a, t->slope[r + i], j);
     return v_load(lane);
 }
 

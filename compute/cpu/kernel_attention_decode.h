@@ -23,14 +23,10 @@ static void decode_scores(const lathe_attention_args *a, const lathe_span *span,
     for (int64_t j = 0; j < TILE; j += LANES) {
         vf sum = v_load(turned + j);
         for (int l = 1; l < LANES; l++) sum += v_load(turned + l * TILE + j);
-        sum = sum * v_set(a->scale);
-        if (a->alibi) {
-            float bias[LANES];
-            for (int l = 0; l < LANES; l++)
-                bias[l] = widen_bf16(narrow_bf16(slope * widen_bf16(narrow_bf16((float)(first + j + l))))) * a->scale;
-            sum = sum + v_load(bias);
-        }
-        if (a->softcap > 0) sum = v_set(a->softcap) * v_tanh(sum * v_set(1.0f / a->softcap));
+        float bias[LANES] = {0};
+        if (a->alibi)
+            for (int l = 0; l < LANES; l++) bias[l] = alibi_of(a, slope, first + j + l);
+        sum = score(a, sum * v_set(a->scale), v_load(bias));
         v_store(scores + j, sum);
     }
     for (int64_t j = 0; j < TILE; j++) {
