@@ -161,11 +161,8 @@ func shortType(t compute.DType) string { return [...]string{"f32", "bf16", "f16"
 
 // zero clears n float32.
 func (c *checked) zero(p driver.Ptr, n int) {
-	if !c.OK || n == 0 {
-		return
-	}
-	if err := c.d.ctx.Set(p, 0, 4*int64(n), c.d.stream); err != nil {
-		c.Fail("%w", err)
+	if n > 0 {
+		c.attempt(func() error { return c.d.ctx.Set(p, 0, 4*int64(n), c.d.stream) })
 	}
 }
 

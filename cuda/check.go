@@ -55,34 +55,31 @@ func (c *checked) launch(name string, l driver.Launch, args ...driver.Arg) {
 	}
 }
 
-// copyIn copies what an operation tells its kernels to its workspace.
-func (c *checked) copyIn(to driver.Ptr, src []byte) {
-	if !c.OK || len(src) == 0 {
+// attempt asks the driver for something, unless something before it failed.
+func (c *checked) attempt(ask func() error) {
+	if !c.OK {
 		return
 	}
-	if err := c.d.ctx.CopyIn(to, src, c.d.stream); err != nil {
+	if err := ask(); err != nil {
 		c.Fail("%w", err)
+	}
+}
+
+// copyIn copies what an operation tells its kernels to its workspace.
+func (c *checked) copyIn(to driver.Ptr, src []byte) {
+	if len(src) > 0 {
+		c.attempt(func() error { return c.d.ctx.CopyIn(to, src, c.d.stream) })
 	}
 }
 
 // copyOut reads numbers back, after all that was asked for before.
 func (c *checked) copyOut(dst []float32, from driver.Ptr) {
-	if !c.OK {
-		return
-	}
-	if err := c.d.ctx.CopyOut(compute.Bytes(dst), from, c.d.stream); err != nil {
-		c.Fail("%w", err)
-	}
+	c.attempt(func() error { return c.d.ctx.CopyOut(compute.Bytes(dst), from, c.d.stream) })
 }
 
 // copyWithin copies bytes of the workspace.
 func (c *checked) copyWithin(to, from driver.Ptr, bytes int64) {
-	if !c.OK {
-		return
-	}
-	if err := c.d.ctx.Copy(to, from, bytes, c.d.stream); err != nil {
-		c.Fail("%w", err)
-	}
+	c.attempt(func() error { return c.d.ctx.Copy(to, from, bytes, c.d.stream) })
 }
 
 // blockThreads is the block of kernels that work element by element.

@@ -75,9 +75,12 @@ func (c *code) module(name string) (*driver.Module, error) {
 	return m, err
 }
 
+// readPTX is a module's PTX.
+func readPTX(name string) ([]byte, error) { return ptx.ReadFile("kernels/ptx/" + name + ".ptx") }
+
 // load has the driver compile a module, unless it remembers it.
 func (c *code) load(name string) (*driver.Module, error) {
-	image, err := ptx.ReadFile("kernels/ptx/" + name + ".ptx")
+	image, err := readPTX(name)
 	if err != nil {
 		return nil, fmt.Errorf("kernels of %s: %w", name, err)
 	}
@@ -99,7 +102,7 @@ func Modules() (names []string) {
 
 // ModuleBytes is the size of a module's PTX.
 func ModuleBytes(name string) int {
-	image, _ := ptx.ReadFile("kernels/ptx/" + name + ".ptx")
+	image, _ := readPTX(name)
 	return len(image)
 }
 
