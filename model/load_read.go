@@ -36,7 +36,7 @@ type reading struct {
 func startReading(set *safetensors.Set, jobs []job) *reading {
 	r := &reading{chunks: make(chan chunk, readAhead), buffers: make(chan []byte, readAhead), quit: make(chan struct{})}
 	for range readAhead {
-		r.buffers <- make([]byte, chunkBytes)
+		r.buffers <- nil // made when there is something to read into it
 	}
 	r.ended.Go(func() {
 		defer close(r.chunks)
@@ -67,6 +67,9 @@ func (r *reading) read(set *safetensors.Set, j *job) bool {
 		case buffer = <-r.buffers:
 		case <-r.quit:
 			return false
+		}
+		if buffer == nil {
+			buffer = make([]byte, chunkBytes)
 		}
 		p := chunk{job: j, to: at, data: buffer[:min(chunkBytes, size-at)]}
 		p.read = len(p.data)
