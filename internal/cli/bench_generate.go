@@ -19,11 +19,18 @@ type generateBench struct {
 	size, model           string
 	in4bit                bool
 	tokens, prompt, batch int
+	shared                int
 	shapes                bool
 }
 
+// The prompts that begin alike: what each has of its own, and how long answers to them are, as those to few-shot examples are.
+const (
+	ownTokens    = 32
+	sharedTokens = 32
+)
+
 func defaultGenerateBench(size string) generateBench {
-	return generateBench{size: size, in4bit: true, tokens: 128, prompt: 512, batch: 16}
+	return generateBench{size: size, in4bit: true, tokens: 128, prompt: 512, batch: 16, shared: 256}
 }
 
 func benchGenerateCommand(e *env) *cobra.Command {
@@ -38,6 +45,7 @@ func benchGenerateCommand(e *env) *cobra.Command {
 	flags.IntVar(&f.tokens, "tokens", f.tokens, "new tokens of a sequence")
 	flags.IntVar(&f.prompt, "prompt", f.prompt, "tokens of the long prompt; the others have 16")
 	flags.IntVar(&f.batch, "batch", f.batch, "sequences together")
+	flags.IntVar(&f.shared, "shared", f.shared, "tokens at the beginning of prompts that begin alike")
 	flags.BoolVar(&f.shapes, "shapes", false, "break the time down by the shapes of operations too")
 	return cmd
 }
@@ -74,8 +82,8 @@ func benchPrompts(n, length, vocab int) [][]int32 {
 }
 
 func (e *env) benchGenerate(ctx context.Context, f generateBench) (report, error) {
-	if f.tokens < 2 || f.prompt < 1 || f.batch < 1 {
-		return report{}, usage("--tokens is at least 2, --prompt and --batch at least 1")
+	if f.tokens < 2 || f.prompt < 1 || f.batch < 1 || f.shared < 0 {
+		return report{}, usage("--tokens is at least 2, --prompt and --batch at least 1, --shared at least 0")
 	}
 	b, err := e.newBencher()
 	if err != nil {
@@ -121,25 +129,40 @@ func timeGeneration(ctx context.Context, m *model.Model, f generateBench, r *per
 	}); err != nil {
 		return err
 	}
+	if r.BatchedPerSecond, r.OneByOne, err = togetherAndAlone(ctx, m, prompts, o); err != nil {
+		return err
+	}
+	r.BatchedRatio = r.BatchedPerSecond / r.OneByOne
+	alike := benchPrompts(f.batch, f.shared+ownTokens, vocab)
+	for _, prompt := range alike {
+		copy(prompt[:f.shared], alike[0])
+	}
+	r.SharedPrefix, r.SharedPrompt, r.SharedTokens = f.shared, f.shared+ownTokens, min(f.tokens, sharedTokens)
+	o.MaxNewTokens = r.SharedTokens
+	r.SharedPerSecond, r.SharedOneByOne, err = togetherAndAlone(ctx, m, alike, o)
+	r.SharedRatio = r.SharedPerSecond / r.SharedOneByOne
+	return err
+}
+
+// togetherAndAlone are new tokens a second of all the prompts together and of up to four one by one, in turn, prompts included.
+func togetherAndAlone(ctx context.Context, m *model.Model, prompts [][]int32, o model.GenerateOptions) (batched, oneByOne float64, err error) {
 	var alone, together []float64
-	for range 2 { // in turn, prompts included
+	for range 2 {
 		start := time.Now()
 		if _, err := m.GenerateBatch(ctx, prompts, o, nil); err != nil {
-			return err
+			return 0, 0, err
 		}
-		together = append(together, float64(f.batch*f.tokens)/time.Since(start).Seconds())
+		together = append(together, float64(len(prompts)*o.MaxNewTokens)/time.Since(start).Seconds())
 		start = time.Now()
-		n := min(f.batch, 4)
+		n := min(len(prompts), 4)
 		for _, prompt := range prompts[:n] {
 			if _, err := m.Generate(ctx, prompt, o, nil); err != nil {
-				return err
+				return 0, 0, err
 			}
 		}
-		alone = append(alone, float64(n*f.tokens)/time.Since(start).Seconds())
+		alone = append(alone, float64(n*o.MaxNewTokens)/time.Since(start).Seconds())
 	}
-	r.BatchedPerSecond, r.OneByOne = performance.Median(together), performance.Median(alone)
-	r.BatchedRatio = r.BatchedPerSecond / r.OneByOne
-	return nil
+	return performance.Median(together), performance.Median(alone), nil
 }
 
 // profileGeneration generates once more on a profiled device: keeping account costs a decoding a few percent.
@@ -174,6 +197,8 @@ func generateRows(r performance.Generate) [][]string {
 		{"one sequence", fmt.Sprintf("%.0f tokens/s, %.1f MB a token: %.0f%% of the memory's read bandwidth", r.TokensPerSecond, r.BytesPerToken/1e6, 100*r.Share)},
 		{"prompt", fmt.Sprintf("%s tokens/s, of %d tokens", count(int64(r.PromptPerSecond)), r.PromptTokens)},
 		{"together", fmt.Sprintf("%s tokens/s, %d sequences: %.1f times one by one", count(int64(r.BatchedPerSecond)), r.Batch, r.BatchedRatio)},
+		{"begin alike", fmt.Sprintf("%s tokens/s, %d sequences of %d new tokens, whose prompts of %d begin with the same %d: %.1f times one by one",
+			count(int64(r.SharedPerSecond)), r.Batch, r.SharedTokens, r.SharedPrompt, r.SharedPrefix, r.SharedRatio)},
 		{"memory", fmt.Sprintf("%s at most", bytesText(r.PeakMemory))},
 	}, peakRows(r.Peak)...)
 }

@@ -67,7 +67,7 @@ func TestBenchKeeps(t *testing.T) {
 func TestBenchFields(t *testing.T) {
 	t.Setenv(childVariable, "1") // bench start starts this program
 	for _, c := range []struct{ args, keys string }{
-		{"generate --size 1m --tokens 4 --prompt 8 --batch 2", "tokens_per_second:n prompt_tokens_per_second:n batched_tokens_per_second:n batched_ratio:n bytes_per_token:n share_of_read_peak:n operations:l"},
+		{"generate --size 1m --tokens 4 --prompt 8 --batch 2", "tokens_per_second:n prompt_tokens_per_second:n batched_tokens_per_second:n batched_ratio:n shared_prefix_tokens:n shared_prompt_tokens:n shared_tokens_per_second:n shared_one_by_one_tokens_per_second:n shared_ratio:n bytes_per_token:n share_of_read_peak:n operations:l"},
 		{"score --size 1m --rows 3", "tokens_per_second:n one_by_one_tokens_per_second:n batched_ratio:n operations:l"},
 		{"tokenize --megabytes 1", "mb_per_second:n all_cores_mb_per_second:n tokens:n bytes:n tokenizer:s source:s"},
 		{"lint --megabytes 1", "mb_per_second:n walk_mb_per_second:n of_walk:n all_cores_mb_per_second:n"},
@@ -92,6 +92,7 @@ func TestBenchRefuses(t *testing.T) {
 		"train --rows wide":             "--rows",
 		"train --sweep nothing":         "--sweep",
 		"generate --tokens 1":           "--tokens",
+		"generate --shared -1":          "--shared",
 		"score --rows 0":                "--rows",
 		"lint --megabytes 0":            "--megabytes",
 		"generate --size 5":             "--size",

@@ -102,6 +102,10 @@ func (f *File) aloneRows() (rows [][]string) {
 	}
 	for _, r := range f.Generate {
 		add(fmt.Sprintf("evaluation: generate %d sequences together", r.Batch), fmt.Sprintf("one by one %s tokens/s", figure(r.OneByOne)), figure(r.BatchedPerSecond), r.BatchedRatio, 3)
+		if r.SharedPrompt > 0 {
+			add(fmt.Sprintf("evaluation: %d prompts of %d tokens, %d of them in common", r.Batch, r.SharedPrompt, r.SharedPrefix),
+				fmt.Sprintf("one by one %s tokens/s", figure(r.SharedOneByOne)), figure(r.SharedPerSecond), r.SharedRatio, 3)
+		}
 	}
 	for _, r := range f.Score {
 		add(fmt.Sprintf("score %d rows together", r.Rows), fmt.Sprintf("one by one %s tokens/s", figure(r.OneByOne)), figure(r.TokensPerSecond), r.Ratio, 3)

@@ -99,19 +99,26 @@ type Train struct {
 // Generate is greedy decoding of one sequence, of many together, and reading a prompt.
 type Generate struct {
 	Head
-	Parameters       int64       `json:"parameters"`
-	In4bit           bool        `json:"load_in_4bit"`
-	Tokens           int         `json:"tokens"`
-	PromptTokens     int         `json:"prompt_tokens"`
-	TokensPerSecond  float64     `json:"tokens_per_second"`
-	PromptPerSecond  float64     `json:"prompt_tokens_per_second"`
-	Batch            int         `json:"batch"`
-	BatchedPerSecond float64     `json:"batched_tokens_per_second"`
-	OneByOne         float64     `json:"one_by_one_tokens_per_second"`
-	BatchedRatio     float64     `json:"batched_ratio"`
-	BytesPerToken    float64     `json:"bytes_per_token"` // that operations read and write, each buffer once
-	Share            float64     `json:"share_of_read_peak"`
-	Operations       []Operation `json:"operations"`
+	Parameters       int64   `json:"parameters"`
+	In4bit           bool    `json:"load_in_4bit"`
+	Tokens           int     `json:"tokens"`
+	PromptTokens     int     `json:"prompt_tokens"`
+	TokensPerSecond  float64 `json:"tokens_per_second"`
+	PromptPerSecond  float64 `json:"prompt_tokens_per_second"`
+	Batch            int     `json:"batch"`
+	BatchedPerSecond float64 `json:"batched_tokens_per_second"`
+	OneByOne         float64 `json:"one_by_one_tokens_per_second"`
+	BatchedRatio     float64 `json:"batched_ratio"`
+	// Prompts of SharedPrompt tokens, the first SharedPrefix of which all have in common, each continued by SharedTokens.
+	SharedPrefix    int         `json:"shared_prefix_tokens,omitempty"`
+	SharedPrompt    int         `json:"shared_prompt_tokens,omitempty"`
+	SharedTokens    int         `json:"shared_tokens,omitempty"`
+	SharedPerSecond float64     `json:"shared_tokens_per_second,omitempty"` // new ones, with the time that prompts took
+	SharedOneByOne  float64     `json:"shared_one_by_one_tokens_per_second,omitempty"`
+	SharedRatio     float64     `json:"shared_ratio,omitempty"`
+	BytesPerToken   float64     `json:"bytes_per_token"` // that operations read and write, each buffer once
+	Share           float64     `json:"share_of_read_peak"`
+	Operations      []Operation `json:"operations"`
 }
 
 // Score is log-probabilities of rows, many together and one by one.
