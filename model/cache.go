@@ -55,6 +55,16 @@ func (c *cache) store(t *tape.Tape, layer int, k, v *tape.Tensor) (allK, allV *t
 	return &tape.Tensor{Value: c.k[layer]}, &tape.Tensor{Value: c.v[layer]}
 }
 
+// copyRows gives a piece of one slot the same tokens' keys and values from another.
+func (c *cache) copyRows(dev compute.Device, to piece, slot int) {
+	of := to
+	of.slot = slot
+	for layer := range c.k {
+		dev.Copy(c.slice(c.k[layer], to), c.slice(c.k[layer], of))
+		dev.Copy(c.slice(c.v[layer], to), c.slice(c.v[layer], of))
+	}
+}
+
 // spans are the queries of each piece over all of its sequence so far.
 func (c *cache) spans() []compute.Span {
 	spans := make([]compute.Span, len(c.pieces))

@@ -34,6 +34,7 @@ type GenerateResult struct {
 	LogProbs        []float32 // ln p of each under the model, before temperature and truncation
 	FinishReason    string    // FinishStop or FinishLength
 	PromptTokens    int
+	CachedTokens    int     // of the prompt, those whose keys and values were there from another prompt
 	TokensPerSecond float64 // new tokens over the time after the prompt was read
 }
 
@@ -55,7 +56,7 @@ func (m *Model) Generate(ctx context.Context, prompt []int32, o GenerateOptions,
 }
 
 // GenerateBatch continues several prompts together, so that each pass over the weights serves all of them. Prompt i is
-// sampled with Seed+i; progress (or nil) hears how many are done.
+// sampled with Seed+i. What prompts have in common at their beginning is read once. progress (or nil) hears how many are done.
 func (m *Model) GenerateBatch(ctx context.Context, prompts [][]int32, o GenerateOptions, progress func(done int)) ([]GenerateResult, error) {
 	return m.generate(ctx, prompts, o, nil, progress)
 }
@@ -68,6 +69,7 @@ type sequence struct {
 	limit   int // length at which it must end
 	cached  int // tokens whose keys and values are in the cache
 	slot    int
+	waits   bool // in this pass, for what another one reads
 	sampler *sampler
 	began   time.Time // when its prompt had been read
 	result  *GenerateResult
@@ -109,7 +111,8 @@ type generator struct {
 	results []GenerateResult
 
 	waiting, active []*sequence
-	free            []int // slots
+	free            []int       // slots, in the order in which they were given back
+	occupant        []*sequence // by slot: whose keys and values it holds, whether that is finished or not
 	cache           *cache
 	saved, scratch  *compute.Arena
 	owned           bool // the arenas are our own, not the training workspace
@@ -147,8 +150,9 @@ func (g *generator) begin(prompts [][]int32) error {
 	}
 	slots := min(len(prompts), maxSlots)
 	for s := range slots {
-		g.free = append(g.free, slots-1-s)
+		g.free = append(g.free, s)
 	}
+	g.occupant = make([]*sequence, slots)
 	return g.reserve(slots, longest, min(prefillChunk, slots*most)+slots)
 }
 
@@ -215,14 +219,6 @@ func (g *generator) end() {
 	g.scratch.Release(0)
 }
 
-func (g *generator) admit() {
-	for len(g.free) > 0 && len(g.waiting) > 0 {
-		s := g.waiting[0]
-		s.slot, g.free = g.free[len(g.free)-1], g.free[:len(g.free)-1]
-		g.waiting, g.active = g.waiting[1:], append(g.active, s)
-	}
-}
-
 // step runs one pass: the newest token of each sequence that is generating, and a share of the prompts still to be read.
 func (g *generator) step() (finished int, err error) {
 	var pieces []piece
@@ -230,9 +226,15 @@ func (g *generator) step() (finished int, err error) {
 	var ends []int32
 	var ready []*sequence
 	budget, before := prefillChunk, g.model.virtualTokens()
+	for _, s := range g.active { // before any of them counts as read what this pass is to read
+		s.waits = g.share(s)
+	}
 	for _, s := range g.active {
 		n := len(s.tokens) - s.cached
-		if n > 1 {
+		switch {
+		case s.waits:
+			continue
+		case n > 1:
 			n = min(n, budget)
 			budget -= n
 		}

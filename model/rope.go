@@ -155,6 +155,14 @@ func (c *Config) switches(from, to int) bool {
 	return c.RoPE.Type == "longrope" && !c.Alibi && from <= original && to > original
 }
 
+// turnsAlike says whether sequences of so many tokens have the same angles for those that they have in common, as a cache holds them.
+func (c *Config) turnsAlike(a, b int) bool {
+	if c.RoPE.Type == "dynamic" && !c.Alibi && max(a, b) > c.ContextLength {
+		return false
+	}
+	return !c.switches(min(a, b), max(a, b))
+}
+
 // ensureRotary makes the tables long enough for positions below n.
 func (b *base) ensureRotary(n int) error {
 	for i, r := range b.cfg.ropes() {
