@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"fmt"
 	"testing"
 )
 
@@ -79,6 +80,40 @@ func BenchmarkGenerate(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.ReportMetric(r.TokensPerSecond, "tokens/s")
+			}
+		})
+	}
+}
+
+// BenchmarkRows is a pass over so many new tokens of one sequence, behind 200 that are in the cache: what verifying drafts would cost.
+func BenchmarkRows(b *testing.B) {
+	m, err := NewRandomWith(openDevice(b), benchConfig(), 1, LoadOptions{Quant4: true, DoubleQuant: true, KeepDType: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(m.Free)
+	const before, most = 200, 32
+	tokens := benchInput().Tokens
+	g := &generator{model: m, options: GenerateOptions{MaxNewTokens: 2 * most}, results: make([]GenerateResult, 1)}
+	if err := g.begin([][]int32{tokens[:before]}); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(g.end)
+	for _, n := range []int{1, 2, 4, 8, 16, most} {
+		in := Input{Tokens: tokens[:n], Positions: make([]int32, n)}
+		ends := make([]int32, n)
+		for i := range ends {
+			in.Positions[i], ends[i] = int32(before+i), int32(i)
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				mark, scratchMark := g.saved.Mark(), g.scratch.Mark()
+				g.runRows(m.dev, []piece{{from: before, n: n}}, in, ends)
+				g.saved.Release(mark)
+				g.scratch.Release(scratchMark)
+				if err := m.dev.Sync(); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}
