@@ -131,11 +131,29 @@ type Offloader interface {
 	Reload() error
 }
 
-// HostMemory is a device whose memory is the host's.
+// HostMemory is a device whose memory is the host's. Its methods work on the calling goroutine, and several at once, while no operation
+// runs.
 type HostMemory interface {
-	// HostBytes are a buffer's own bytes, until it is freed: to be written while no operation uses them, by any goroutine. It is nil
-	// for a buffer of another device.
+	// HostBytes are a buffer's own bytes, until it is freed: to be written while no operation uses them. It is nil for a buffer of another
+	// device.
 	HostBytes(Buffer) []byte
+	// FillPart gives the elements of dst from at on the values of src (F32, BF16 or F16): as Cast does, or as Quantize4, for which at is a
+	// multiple of the block. The scales of a weight that is doubly quantised go to scales (F32, one for each block of dst; else nil), for
+	// FillScales.
+	FillPart(dst Weight, scales Buffer, at int, src Buffer) error
+	// FillScales quantises the scales of a doubly quantised weight all parts of which are filled.
+	FillScales(dst Weight, scales Buffer) error
+}
+
+// HostOf is the device as a HostMemory, or the device behind it that is one and owns the same buffers; nil where there is none.
+func HostOf(d Device) HostMemory {
+	switch d := d.(type) {
+	case HostMemory:
+		return d
+	case interface{ Unwrap() Device }:
+		return HostOf(d.Unwrap())
+	}
+	return nil
 }
 
 // Operations are what a device computes; each method's argument documents it.

@@ -26,6 +26,17 @@ type WorkspaceRule interface {
 	Workspace(operation any) Workspace
 }
 
+// PartLoader is a WorkspaceRule of a HostMemory: so many goroutines fill its weights.
+type PartLoader interface{ Loaders() int }
+
+// Loaders is what a device's rule says if it is a PartLoader, else 0.
+func Loaders(rule WorkspaceRule) int {
+	if d, ok := rule.(PartLoader); ok {
+		return d.Loaders()
+	}
+	return 0
+}
+
 // Thrifty is a WorkspaceRule of a device on which memory can be spared at little cost. Batches of more than PieceTokens tokens are no
 // faster, so a model takes them in pieces, whose activations are never in memory together; and a pass over memory is cheap beside
 // products, so that the backward pass computes norms and activation functions again.

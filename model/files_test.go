@@ -207,7 +207,7 @@ func TestFirstNonFinite(t *testing.T) {
 		safetensors.F16:  {[]byte{1, 0xfc}, []byte{0, 0x7c}, []byte{0xff, 0xfb}},
 	} {
 		size := len(bits.nan)
-		for n := 1; n < 12; n++ {
+		for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 9, 11, 16, 31, 32, 33, 40, 65} {
 			data := bytes.Repeat(bits.finite, n)
 			if i := firstNonFinite(safetensors.Tensor{DType: dtype, Data: data}); i != -1 {
 				t.Errorf("%s: element %d of %d finite ones is none", dtype, i, n)

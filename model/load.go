@@ -30,8 +30,8 @@ type stored struct {
 	quant *prequantized // or nil
 }
 
-// Load reads the weights, one tensor at a time: beyond the model itself it takes one tensor as it is stored and some megabytes of
-// the file. progress (or nil) gets bytes read and bytes in all. A weight that is not finite is an error naming its tensor.
+// Load reads the weights. Beyond the model itself it takes some megabytes of the file, and on a device with memory of its own one tensor as
+// it is stored. progress (or nil) gets bytes read and bytes in all. A weight that is not finite is an error naming its tensor.
 func Load(dev compute.Device, f *Files, o LoadOptions, progress func(done, total int64)) (*Model, error) {
 	b, err := newBase(dev, f.Config, o, f.stored)
 	if err != nil {
@@ -48,24 +48,23 @@ func Load(dev compute.Device, f *Files, o LoadOptions, progress func(done, total
 // job is one tensor of the files on its way to the device.
 type job struct {
 	src    safetensors.Tensor
-	to     compute.Buffer // as many bytes as src has, but for float64
+	to     compute.Buffer // as many bytes as src has, but for float64; nil for a tensor that changes its form
 	finite bool           // its elements must be finite floats
-	tensor *tensor        // that is staged: to be settled when all of it has come; nil for bytes that are held as they are
+	tensor *tensor        // that changes its form when it has come; nil for bytes that are held as they are
+	dtype  compute.DType  // in which it comes
 }
 
-// load brings all tensors to the device while the next ones are read.
-func (b *base) load(f *Files, progress func(done, total int64)) error {
-	staged, err := b.dev.Alloc(compute.U8, int(b.stagingBytes(f.stored)))
-	if err != nil {
-		return err
+// weight is what the tensor becomes where it changes its form.
+func (j *job) weight() (w compute.Weight) {
+	if j.tensor != nil {
+		w = j.tensor.weight
 	}
-	defer staged.Free()
-	jobs := b.jobs(f, staged)
-	slices.SortStableFunc(jobs, func(x, y job) int {
-		fileX, atX := f.set.Position(x.src)
-		fileY, atY := f.set.Position(y.src)
-		return cmp.Or(cmp.Compare(fileX, fileY), cmp.Compare(atX, atY))
-	})
+	return w
+}
+
+// load brings all tensors to the device.
+func (b *base) load(f *Files, progress func(done, total int64)) error {
+	jobs := b.jobs(f)
 	var done, total int64
 	for _, j := range jobs {
 		total += int64(len(j.src.Data))
@@ -75,8 +74,24 @@ func (b *base) load(f *Files, progress func(done, total int64)) error {
 			progress(done, total)
 		}
 	}
-	if jobs, err = b.readInPlace(f.set, jobs, count); err != nil {
+	if host := compute.HostOf(b.dev); host != nil && compute.Loaders(b.rule) > 0 {
+		return b.loadParts(host, f, jobs, count)
+	}
+	return b.loadStaged(f, jobs, count)
+}
+
+// loadStaged brings tensors to a device with memory of its own, while the next ones are read. One that changes its form goes through a
+// staging buffer.
+func (b *base) loadStaged(f *Files, jobs []job, count func(read int)) error {
+	staged, err := b.dev.Alloc(compute.U8, int(b.stagingBytes(f.stored)))
+	if err != nil {
 		return err
+	}
+	defer staged.Free()
+	for i := range jobs {
+		if j := &jobs[i]; j.tensor != nil {
+			j.to = j.tensor.stage(staged, j.dtype)
+		}
 	}
 	r := startReading(f.set, jobs)
 	defer r.stop()
@@ -102,8 +117,8 @@ func (b *base) arrived(p chunk) error {
 	return b.dev.Sync()
 }
 
-// jobs lists what has to be read. A tensor that is held in another form than it comes in goes through staged.
-func (b *base) jobs(f *Files, staged compute.Buffer) []job {
+// jobs lists what has to be read, in the order in which it lies in the files.
+func (b *base) jobs(f *Files) []job {
 	var jobs []job
 	for i := range b.tensors {
 		t := &b.tensors[i]
@@ -115,9 +130,14 @@ func (b *base) jobs(f *Files, staged compute.Buffer) []job {
 		case t.comesAs(as):
 			jobs = append(jobs, job{src: src, to: t.weight.Data, finite: true})
 		default:
-			jobs = append(jobs, job{src: src, to: t.stage(staged, as), finite: true, tensor: t})
+			jobs = append(jobs, job{src: src, finite: true, tensor: t, dtype: as.dtype})
 		}
 	}
+	slices.SortStableFunc(jobs, func(x, y job) int {
+		fileX, atX := f.set.Position(x.src)
+		fileY, atY := f.set.Position(y.src)
+		return cmp.Or(cmp.Compare(fileX, fileY), cmp.Compare(atX, atY))
+	})
 	return jobs
 }
 
@@ -144,8 +164,8 @@ func (t *tensor) comesAs(as stored) bool {
 }
 
 // stage is the tensor's place in the staging buffer.
-func (t *tensor) stage(staged compute.Buffer, as stored) compute.Buffer {
-	return staged.Slice(0, int(t.elements())*as.dtype.Size()).As(as.dtype)
+func (t *tensor) stage(staged compute.Buffer, dtype compute.DType) compute.Buffer {
+	return staged.Slice(0, int(t.elements())*dtype.Size()).As(dtype)
 }
 
 // stagingBytes is the size of the buffer through which tensors go that are held in another form than they come in.
@@ -220,7 +240,7 @@ func (b *base) draw(seed uint64) error {
 		t := &b.tensors[i]
 		to := t.weight.Data
 		if !t.comesAs(as) {
-			to = t.stage(staged, as)
+			to = t.stage(staged, as.dtype)
 		}
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		for at := 0; at < to.Len(); {

@@ -71,7 +71,7 @@ func TestLoadingStreams(t *testing.T) {
 		extra int64 // beyond the model as it is held
 		env   string
 	}{
-		{"500M", sparsemodel.Llama500M, 120e6, ""},
+		{"500M", sparsemodel.Llama500M, 60e6, ""},
 		{"7B", sparsemodel.Llama7B, 1e9, "LATHE_TEST_7B"},
 		{"13B", sparsemodel.Llama13B, 1e9, "LATHE_TEST_13B"},
 	} {

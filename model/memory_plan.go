@@ -147,9 +147,15 @@ func (o *PlanOptions) stored(cfg *Config) func(tensorSpec) stored {
 	}
 }
 
-// loadDry does what loading will, without a file.
+// loadDry does what loading will, without a file, on a device that never fails.
 func (b *base) loadDry(dry *compute.Dry, as func(tensorSpec) stored) {
-	staged, _ := dry.Alloc(compute.U8, int(b.stagingBytes(as))) // which never fails
+	if n := compute.Loaders(b.rule); n > 0 {
+		size, _ := b.loaderBytes(as)
+		space, _ := dry.Alloc(compute.U8, n*size)
+		space.Free()
+		return
+	}
+	staged, _ := dry.Alloc(compute.U8, int(b.stagingBytes(as)))
 	defer staged.Free()
 	for i := range b.tensors {
 		if t := &b.tensors[i]; !t.comesAs(as(t.tensorSpec)) {

@@ -89,15 +89,6 @@ func (d *Device) free() int64 {
 	return max(0, min(now, d.atOpen-d.memory.Used))
 }
 
-// HostBytes is compute.HostMemory's.
-func (d *Device) HostBytes(b compute.Buffer) []byte {
-	own, ok := b.(*buffer)
-	if !ok || own.dev != d || own.mem.p == nil {
-		return nil
-	}
-	return unsafe.Slice((*byte)(own.address()), compute.ByteLen(b))
-}
-
 // Upload copies host bytes to dst.
 func (d *Device) Upload(dst compute.Buffer, src []byte) {
 	c := d.begin("Upload")

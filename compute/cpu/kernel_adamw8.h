@@ -12,16 +12,6 @@ INLINE vf v_fused(vf a, vf b, vf c) {
 #endif
 }
 
-// table[k] is the code nearest to k/32767.5 - 1, where bitsandbytes looks it up: the number of middles of the map below.
-static void adamw8_table(uint8_t *table, const float *map) {
-    int code = 0;
-    for (int k = 0; k < LATHE_ADAMW8_TABLE; k++) {
-        float x = (float)k / 32767.5f - 1.0f;
-        while (code < 255 && (map[code + 1] + map[code]) / 2 < x) code++;
-        table[k] = (uint8_t)code;
-    }
-}
-
 static void adamw8_decode(float *x, const uint8_t *codes, const float *map, float absmax, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = map[codes[i]] * absmax;
 }
@@ -77,8 +67,8 @@ static void adamw8_task(void *arg, int index, int worker) {
 
 static void adamw8(const lathe_adamw8_args *a) {
     int tasks = 0;
-    adamw8_table(a->m_table, a->m_map);
-    adamw8_table(a->v_table, a->v_map);
+    lathe_dynamic_table(a->m_table, a->m_map);
+    lathe_dynamic_table(a->v_table, a->v_map);
     for (int64_t i = 0; i < a->ntensors; i++) tasks += chunks(a->tensors[i].n);
     lathe_parallel(tasks, adamw8_task, (void *)a);
 }

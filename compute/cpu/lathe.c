@@ -19,6 +19,16 @@ static const lathe_kernels *kernels(void) {
     void lathe_##name(const lathe_##name##_args *a) { kernels()->name(a); }
 LATHE_OPERATIONS(LATHE_DEFINE)
 
+#define LATHE_DEFINE_ALONE(name)                                                                                       \
+    void lathe_##name##_alone(const lathe_##name##_args *a) {                                                          \
+        const int was = lathe_alone(1);                                                                                \
+        lathe_##name(a);                                                                                               \
+        lathe_alone(was);                                                                                              \
+    }
+LATHE_DEFINE_ALONE(cast)
+LATHE_DEFINE_ALONE(quantize4)
+LATHE_DEFINE_ALONE(quantize4_nest)
+
 // Big allocations are pages of their own, which go back to the system when freed, and huge ones where it gives them.
 // Under the address sanitizer everything comes from malloc, which it can watch.
 #if defined(__SANITIZE_ADDRESS__)

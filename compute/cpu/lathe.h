@@ -212,7 +212,7 @@ typedef struct {
 } lathe_adamw_args;
 
 // 8-bit moments: elements that share a scale, and entries of the table that finds a code.
-enum { LATHE_ADAMW8_BLOCK = 256, LATHE_ADAMW8_TABLE = 65536 };
+enum { LATHE_ADAMW8_BLOCK = 256 };
 
 typedef struct {
     float *param;
@@ -227,7 +227,7 @@ typedef struct {
     const lathe_adamw8_tensor *tensors;
     int64_t ntensors;
     const float *m_map, *v_map;   // [256], ascending
-    uint8_t *m_table, *v_table;   // [LATHE_ADAMW8_TABLE], scratch
+    uint8_t *m_table, *v_table;   // [LATHE_DYNAMIC_TABLE], scratch
     float beta1, one_minus_beta1; // each rounded once, from double
     float beta2, one_minus_beta2;
     float step_size, sqrt_correction2, eps; // lr/(1-β1ᵗ), √(1-β2ᵗ)
@@ -279,6 +279,11 @@ typedef struct {
     X(non_finite)
 
 typedef lathe_attention_args lathe_attention_backward_args;
+
+// The same on the calling thread alone, which others may do at once.
+void lathe_cast_alone(const lathe_cast_args *);
+void lathe_quantize4_alone(const lathe_quantize4_args *);
+void lathe_quantize4_nest_alone(const lathe_quantize4_nest_args *);
 
 #define LATHE_DECLARE(name) void lathe_##name(const lathe_##name##_args *);
 LATHE_OPERATIONS(LATHE_DECLARE)

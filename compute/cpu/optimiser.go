@@ -68,12 +68,12 @@ func (d *Device) AdamW8(a compute.AdamW8) {
 	if !c.OK || len(tensors) == 0 {
 		return
 	}
-	const tables = 2 * C.LATHE_ADAMW8_TABLE
+	const tables = 2 * C.LATHE_DYNAMIC_TABLE
 	space := d.workspace(c.Operation(), slotTask, tables+int64(len(tensors))*int64(unsafe.Sizeof(tensors[0])))
 	if space == nil {
 		return
 	}
-	args.m_table, args.v_table = (*C.uint8_t)(space.p), (*C.uint8_t)(unsafe.Add(space.p, C.LATHE_ADAMW8_TABLE))
+	args.m_table, args.v_table = (*C.uint8_t)(space.p), (*C.uint8_t)(unsafe.Add(space.p, C.LATHE_DYNAMIC_TABLE))
 	args.tensors = (*C.lathe_adamw8_tensor)(unsafe.Add(space.p, tables))
 	copy(cSlice[C.lathe_adamw8_tensor](unsafe.Add(space.p, tables), len(tensors)), tensors)
 	C.lathe_adamw8(&args)

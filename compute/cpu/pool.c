@@ -257,6 +257,12 @@ static void wait_done(int tasks) {
     pthread_mutex_unlock(&pool.mutex);
 }
 
+int lathe_alone(int alone) {
+    const int was = nested;
+    nested = alone;
+    return was;
+}
+
 void lathe_parallel(int tasks, lathe_task fn, void *arg) { lathe_parallel_on(LATHE_MAX_THREADS, tasks, fn, arg); }
 
 void lathe_parallel_on(int workers, int tasks, lathe_task fn, void *arg) {

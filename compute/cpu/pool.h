@@ -15,6 +15,9 @@ void lathe_parallel(int tasks, lathe_task fn, void *arg);
 // device of the process may set the number of threads anew.
 void lathe_parallel_on(int workers, int tasks, lathe_task fn, void *arg);
 
+// lathe_alone makes lathe_parallel run its tasks one after the other on this thread (alone) or as ever (0). It returns what was before.
+int lathe_alone(int alone);
+
 // lathe_threads is the number of threads, the caller's included; at first lathe_cores.
 int lathe_threads(void);
 

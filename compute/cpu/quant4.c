@@ -96,54 +96,60 @@ static float torch_sum(const float *x, int64_t n) {
     return sum;
 }
 
-typedef struct {
-    uint8_t *codes;
-    float *nested;
-    const float *map, *absmax;
-    float offset;
-    int64_t blocks;
-} nest_job;
-
-// nearest is the number of midpoints of the map that lie strictly below x.
-static int nearest(const float *map, float x) {
-    int lo = 0, hi = 255;
-    while (lo < hi) {
-        const int mid = (lo + hi) / 2;
-        if ((map[mid + 1] + map[mid]) / 2 < x)
-            lo = mid + 1;
-        else
-            hi = mid;
+// lathe_dynamic_table fills table[k] with the code nearest to k/32767.5 - 1, where bitsandbytes looks it up: the number of middles of the
+// map below.
+void lathe_dynamic_table(uint8_t table[LATHE_DYNAMIC_TABLE], const float map[256]) {
+    int from = 0;
+    for (int code = 0; code < 255; code++) {
+        const float middle = (map[code + 1] + map[code]) / 2;
+        int low = from, high = LATHE_DYNAMIC_TABLE; // the first one above the middle lies between
+        while (low < high) {
+            const int k = (low + high) / 2;
+            if (middle < (float)k / 32767.5f - 1.0f)
+                high = k;
+            else
+                low = k + 1;
+        }
+        memset(table + from, code, (size_t)(low - from));
+        from = low;
     }
-    return lo;
+    memset(table + from, 255, (size_t)(LATHE_DYNAMIC_TABLE - from));
 }
+
+typedef struct {
+    const lathe_quantize4_nest_args *args;
+    uint8_t table[LATHE_DYNAMIC_TABLE];
+} nest_job;
 
 // nest_task codes one group. bitsandbytes' CPU library finds a code in a table of 65536 equidistant points rather than by the
 // nearest value, and gives a group of zeros code 0.
 static void nest_task(void *arg, int index, int worker) {
     (void)worker;
     const nest_job *j = arg;
-    const int64_t b0 = (int64_t)index * GROUP, b1 = b0 + GROUP < j->blocks ? b0 + GROUP : j->blocks;
+    const lathe_quantize4_nest_args *a = j->args;
+    const float offset = *a->offset;
+    const int64_t b0 = (int64_t)index * GROUP, b1 = b0 + GROUP < a->blocks ? b0 + GROUP : a->blocks;
     float top = 0;
     for (int64_t b = b0; b < b1; b++) {
-        const float d = fabsf(j->absmax[b] - j->offset);
+        const float d = fabsf(a->absmax[b] - offset);
         top = d > top ? d : top;
     }
-    j->nested[index] = top;
+    a->nested[index] = top;
     const float inverse = top > 0 ? 1.0f / top : 0;
     for (int64_t b = b0; b < b1; b++) {
-        float x = (j->absmax[b] - j->offset) * inverse;
+        float x = (a->absmax[b] - offset) * inverse;
         x = x > 1 ? 1 : x >= -1 ? x : -1; // a NaN (which the weight held) must not index
-        const int entry = (int)((x + 1.0f) * 32767.5f + 0.5f);
-        j->codes[b] = top > 0 ? (uint8_t)nearest(j->map, (float)entry / 32767.5f - 1.0f) : 0;
+        a->codes[b] = top > 0 ? j->table[(int)((x + 1.0f) * 32767.5f + 0.5f)] : 0;
     }
 }
 
-void lathe_quantize4_nest(uint8_t *codes, float *nested, float *offset, const float *map, const float *absmax, int64_t blocks) {
-    if (blocks <= 0)
+void lathe_quantize4_nest(const lathe_quantize4_nest_args *a) {
+    if (a->blocks <= 0)
         return;
-    *offset = torch_sum(absmax, blocks) / (float)blocks;
-    nest_job j = {.codes = codes, .nested = nested, .map = map, .absmax = absmax, .offset = *offset, .blocks = blocks};
-    lathe_parallel((int)((blocks + GROUP - 1) / GROUP), nest_task, &j);
+    nest_job j = {.args = a};
+    *a->offset = torch_sum(a->absmax, a->blocks) / (float)a->blocks;
+    lathe_dynamic_table(j.table, a->map);
+    lathe_parallel((int)((a->blocks + GROUP - 1) / GROUP), nest_task, &j);
 }
 
 typedef struct {

@@ -4,6 +4,8 @@ package cpu
 import "C"
 
 import (
+	"unsafe"
+
 	"lathe/compute"
 )
 
@@ -12,15 +14,11 @@ import (
 func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 	c := d.begin("Quantize4")
 	data, scales := c.quant4(dst)
-	n := dst.Out * dst.In
-	args := C.lathe_quantize4_args{
-		data: (*C.uint8_t)(data), absmax: scales.absmax, src: C.lathe_matrix{data: c.Float("src", src, dst.Out, dst.In)},
-		n: C.int64_t(n), block: scales.block,
-	}
-	if !c.OK || n == 0 {
+	from := c.Float("src", src, dst.Out, dst.In)
+	if !c.OK || src.Len() == 0 {
 		return
 	}
-	args.src._type, args.book = C.int(src.DType()), C.lathe_code_book_of(C.int(dst.Quant.Type))
+	args := quantizeArgs(dst, data, scales, from, src)
 	if scales.absmax != nil {
 		C.lathe_quantize4(&args)
 		return
@@ -31,7 +29,24 @@ func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 	}
 	args.absmax = (*C.float)(space.p)
 	C.lathe_quantize4(&args)
-	C.lathe_quantize4_nest(scales.codes, scales.nested, scales.offset, scales._map, args.absmax, C.int64_t(dst.Quant.Codes.Len()))
+	nest := nestArgs(dst, scales, args.absmax)
+	C.lathe_quantize4_nest(&nest)
+}
+
+func quantizeArgs(w compute.Weight, data unsafe.Pointer, scales C.lathe_quant4, from unsafe.Pointer, src compute.Buffer) C.lathe_quantize4_args {
+	args := C.lathe_quantize4_args{
+		data: (*C.uint8_t)(data), absmax: scales.absmax, src: C.lathe_matrix{data: from},
+		n: C.int64_t(src.Len()), block: scales.block, book: C.lathe_code_book_of(C.int(w.Quant.Type)),
+	}
+	args.src._type = C.int(src.DType())
+	return args
+}
+
+func nestArgs(w compute.Weight, scales C.lathe_quant4, absmax *C.float) C.lathe_quantize4_nest_args {
+	return C.lathe_quantize4_nest_args{
+		codes: scales.codes, nested: scales.nested, offset: scales.offset, _map: scales._map, absmax: absmax,
+		blocks: C.int64_t(w.Quant.Codes.Len()),
+	}
 }
 
 // quantizeBytes is the workspace of Quantize4: the scales before they are quantised themselves.

@@ -18,9 +18,20 @@ typedef struct {
 // The code books, by compute.QuantType.
 const lathe_code_book *lathe_code_book_of(int type);
 
-// lathe_quantize4_nest quantises the scales a second time: offset is their mean, and each 256 of the differences to it share a
-// scale in nested, and are codes into map (256 ascending values).
-void lathe_quantize4_nest(uint8_t *codes, float *nested, float *offset, const float *map, const float *absmax, int64_t blocks);
+// A code of a dynamic 8-bit map (256 ascending values) is found in a table of equidistant points of [-1, 1].
+enum { LATHE_DYNAMIC_TABLE = 65536 };
+void lathe_dynamic_table(uint8_t table[LATHE_DYNAMIC_TABLE], const float map[256]);
+
+// lathe_quantize4_nest quantises the scales of a weight a second time: offset is their mean, and each 256 of the differences to it share a
+// scale in nested, and are codes into map.
+typedef struct {
+    uint8_t *codes; // [blocks]
+    float *nested;  // [⌈blocks/256⌉]
+    float *offset;  // [1]
+    const float *map, *absmax; // [256] ascending, [blocks]
+    int64_t blocks;
+} lathe_quantize4_nest_args;
+void lathe_quantize4_nest(const lathe_quantize4_nest_args *);
 
 // lathe_widen writes n elements of a matrix without gaps as float32.
 void lathe_widen(float *dst, const lathe_matrix *src, int64_t n);

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 
 	"lathe/compute"
@@ -226,5 +228,103 @@ func TestQuantize4RefusesWhatDoesNotFit(t *testing.T) {
 	d.Quantize4(w, right)
 	if err := d.Sync(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFillPart fills weights in parts, several at once, and wants the bits of Quantize4 and Cast.
+func TestFillPart(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
+		const out, in, part = 67, 321, 64 * 50 // the last block is short
+		full := upload(t, d, uniform(r, out*in))
+		for _, src := range []compute.DType{compute.F32, compute.BF16, compute.F16} {
+			x, err := d.Alloc(src, out*in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Cast(x, full)
+			for _, kind := range []string{"nf4", "fp4", "nf4 double", "float32", "bfloat16", "float16"} {
+				want, got := emptyWeight(t, d, kind, out, in), emptyWeight(t, d, kind, out, in)
+				if want.Quant != nil {
+					d.Quantize4(want, x)
+				} else {
+					d.Cast(want.Data, x)
+				}
+				fillParts(t, d, got, x, part)
+				for i, b := range want.Buffers() {
+					if !slices.Equal(d.HostBytes(b), d.HostBytes(got.Buffers()[i])) {
+						t.Errorf("%s to %s: buffer %d of the weight has other bits", src, kind, i)
+					}
+				}
+			}
+		}
+		if err := d.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func emptyWeight(t *testing.T, d *Device, kind string, out, in int) compute.Weight {
+	t.Helper()
+	types := map[string]compute.DType{"float32": compute.F32, "bfloat16": compute.BF16, "float16": compute.F16}
+	w := compute.Weight{Out: out, In: in}
+	var err error
+	if dtype, ok := types[kind]; ok {
+		w.Data, err = d.Alloc(dtype, out*in)
+	} else {
+		code := compute.NF4
+		if kind == "fp4" {
+			code = compute.FP4
+		}
+		w, err = compute.NewQuant4(d, out, in, code, kind == "nf4 double")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func fillParts(t *testing.T, d *Device, w compute.Weight, src compute.Buffer, part int) {
+	t.Helper()
+	var scales compute.Buffer
+	if w.Quant != nil && w.Quant.Codes != nil {
+		scales = upload(t, d, make([]float32, w.Quant.Codes.Len()))
+	}
+	var all sync.WaitGroup
+	for at := 0; at < src.Len(); at += part {
+		all.Go(func() {
+			if err := d.FillPart(w, scales, at, src.Slice(at, min(part, src.Len()-at))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if scales != nil {
+		if err := d.FillScales(w, scales); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFillPartRefusesWhatDoesNotFit(t *testing.T) {
+	d := open(t, "", 0)
+	double, single := emptyWeight(t, d, "nf4 double", 4, 64), emptyWeight(t, d, "nf4", 4, 64)
+	src, scales := upload(t, d, make([]float32, 256)), upload(t, d, make([]float32, 4))
+	for name, err := range map[string]error{
+		"beyond the end":     d.FillPart(single, nil, 64, src),
+		"before the start":   d.FillPart(single, nil, -64, src),
+		"within a block":     d.FillPart(single, nil, 32, src.Slice(0, 64)),
+		"half a block":       d.FillPart(single, nil, 0, src.Slice(0, 32)),
+		"no scales":          d.FillPart(double, nil, 0, src),
+		"too few scales":     d.FillPart(double, scales.Slice(0, 3), 0, src),
+		"of integers":        d.FillPart(single, nil, 0, src.As(compute.I32)),
+		"scales of a single": d.FillScales(single, scales),
+		"scales of none":     d.FillScales(compute.Weight{Out: 4, In: 64, Data: src}, scales),
+	} {
+		if err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Errorf("what was refused beside operations is an error of theirs: %v", err)
 	}
 }

@@ -37,6 +37,9 @@ type rule struct{ threads C.int }
 // operations.
 func (rule) PieceTokens() int { return 1024 }
 
+// Loaders is compute.PartLoader's: more would wait for disk and memory.
+func (r rule) Loaders() int { return min(int(r.threads), 8) }
+
 // Workspace is compute.WorkspaceRule's Workspace.
 func (r rule) Workspace(operation any) compute.Workspace {
 	switch a := operation.(type) {

@@ -102,6 +102,9 @@ func New(d compute.Device) *Profile {
 	return p
 }
 
+// Unwrap is the device that is kept account of.
+func (p *Profile) Unwrap() compute.Device { return p.Device }
+
 // clock times operations that are done when their calls return.
 type clock struct{ marks []time.Time }
 
