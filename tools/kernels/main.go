@@ -2,7 +2,8 @@
 //
 //	go run ./tools/kernels          # compile all, write cuda/kernels/ptx/NAME.ptx and NAME.json
 //	go run ./tools/kernels gemm     # only these modules
-//	go run ./tools/kernels -check   # compile and compare; exit 1 on a difference, 3 where the compiler cannot be had
+//	go run ./tools/kernels -check   # compile and compare; exit 1 on a difference, 3 where the compiler cannot be had. What this
+//	                                # machine has found to belong together is not compiled again
 //	go run ./tools/kernels -sass tools/roofline/sass.json # count the machine code of the committed PTX, for docs/GPU.md
 //
 // The compiler is NVRTC 12.4 and the assembler that reports registers and spills ptxas 12.4, both from PyPI's wheels: no CUDA toolkit and no
@@ -10,15 +11,16 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // errNoToolchain: the wheels cannot be had here.
@@ -48,47 +50,56 @@ func run(args []string, out io.Writer) error {
 	if *sass != "" {
 		return countSASS(filepath.Join(*dir, "ptx"), *sass)
 	}
-	sources, err := filepath.Glob(filepath.Join(*dir, "*.cu"))
+	modules, err := readModules(*dir, flags.Args())
+	if err != nil {
+		return err
+	}
+	all := flags.NArg() == 0
+	if *check {
+		return checkModules(out, *dir, modules, all)
+	}
+	wanted, err := buildAll(out, modules)
+	if err != nil {
+		return err
+	}
+	return writeAll(filepath.Join(*dir, "ptx"), wanted, all)
+}
+
+// module is one .cu file with all headers that it may include.
+type module struct {
+	name, text string
+	headers    map[string]string
+}
+
+// files are those of a module in ptx/.
+func (m module) files() []string { return []string{m.name + ".ptx", m.name + ".json"} }
+
+// readModules reads the modules of a folder: those that are named, or all.
+func readModules(dir string, names []string) ([]module, error) {
+	sources, err := filepath.Glob(filepath.Join(dir, "*.cu"))
 	if err != nil || len(sources) == 0 {
-		return fmt.Errorf("no *.cu in %s: run it from the repository's root", *dir)
+		return nil, fmt.Errorf("no *.cu in %s: run it from the repository's root", dir)
 	}
-	probes, err := filepath.Glob("cuda/emulator/testdata/kernels/probe.cu")
+	headers, err := readHeaders(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	headers, err := readHeaders(*dir)
-	if err != nil {
-		return err
-	}
-	chain, err := openToolchain()
-	if err != nil {
-		return err
-	}
-	wanted := map[string][]byte{}
+	var modules []module
 	for _, source := range sources {
 		name := strings.TrimSuffix(filepath.Base(source), ".cu")
-		if flags.NArg() > 0 && !slices.Contains(flags.Args(), name) {
+		if len(names) > 0 && !slices.Contains(names, name) {
 			continue
 		}
-		ptx, report, err := chain.build(source, headers)
+		text, err := os.ReadFile(source)
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("read a kernel: %w", err)
 		}
-		wanted[name+".ptx"] = ptx
-		wanted[name+".json"] = report
-		fmt.Fprintf(out, "%s: %d bytes of PTX\n", name, len(ptx))
+		modules = append(modules, module{name, string(text), headers})
 	}
-	ptxDir := filepath.Join(*dir, "ptx")
-	if *check {
-		// The emulator's test kernels use every wrapper of device.h: the compiler has to take them too.
-		for _, probe := range probes {
-			if _, _, err := chain.build(probe, headers); err != nil {
-				return err
-			}
-		}
-		return compareAll(ptxDir, wanted)
+	if len(names) > 0 && len(modules) != len(names) {
+		return nil, fmt.Errorf("%s has not every one of %s", dir, strings.Join(names, ", "))
 	}
-	return writeAll(ptxDir, wanted, flags.NArg() == 0)
+	return modules, nil
 }
 
 func readHeaders(dir string) (map[string]string, error) {
@@ -107,17 +118,43 @@ func readHeaders(dir string) (map[string]string, error) {
 	return headers, nil
 }
 
-// build compiles one module and reports on it.
-func (c *toolchain) build(source string, headers map[string]string) (ptx, report []byte, err error) {
-	text, err := os.ReadFile(source)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read a kernel: %w", err)
+// buildAll compiles modules, as many at a time as there are cores, and returns the files that belong into ptx/ by their names.
+func buildAll(out io.Writer, modules []module) (map[string][]byte, error) {
+	if len(modules) == 0 {
+		return nil, nil
 	}
-	name := filepath.Base(source)
-	if ptx, err = c.compile(name, string(text), headers); err != nil {
+	chain, err := openToolchain()
+	if err != nil {
+		return nil, err
+	}
+	wanted, errs := map[string][]byte{}, make([]error, len(modules))
+	var wg sync.WaitGroup
+	var mu sync.Mutex // of wanted and out
+	slots := make(chan struct{}, runtime.NumCPU())
+	for i, m := range modules {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			ptx, report, err := chain.build(m)
+			mu.Lock()
+			defer mu.Unlock()
+			if errs[i] = err; err == nil {
+				wanted[m.name+".ptx"], wanted[m.name+".json"] = ptx, report
+				fmt.Fprintf(out, "%s: %d bytes of PTX\n", m.name, len(ptx))
+			}
+		})
+	}
+	wg.Wait()
+	return wanted, errors.Join(errs...)
+}
+
+// build compiles one module and reports on it.
+func (c *toolchain) build(m module) (ptx, report []byte, err error) {
+	name := m.name + ".cu"
+	if ptx, err = c.compile(name, m.text, m.headers); err != nil {
 		return nil, nil, err
 	}
-	ptx = append([]byte(sourceLine(name, text)), ptx...)
+	ptx = append([]byte(sourceLine(name, []byte(m.text))), ptx...)
 	kernels, err := c.assemble(ptx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("assemble %s: %w", name, err)
@@ -133,28 +170,12 @@ func (c *toolchain) build(source string, headers map[string]string) (ptx, report
 	return ptx, report, err
 }
 
-func compareAll(dir string, wanted map[string][]byte) error {
-	var differ []string
-	for name, data := range wanted {
-		have, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil || !bytes.Equal(have, data) {
-			differ = append(differ, name)
-		}
-	}
-	differ = append(differ, stale(dir, wanted)...)
-	if len(differ) == 0 {
-		return nil
-	}
-	slices.Sort(differ)
-	return fmt.Errorf("%s in %s do not come from the sources: run go run ./tools/kernels and commit what it writes", strings.Join(differ, ", "), dir)
-}
-
 // stale lists files of modules that are gone.
-func stale(dir string, wanted map[string][]byte) []string {
+func stale(dir string, wanted map[string]bool) []string {
 	var gone []string
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if _, ok := wanted[e.Name()]; !ok && !e.IsDir() {
+		if !wanted[e.Name()] && !e.IsDir() {
 			gone = append(gone, e.Name())
 		}
 	}
@@ -166,7 +187,11 @@ func writeAll(dir string, wanted map[string][]byte, all bool) error {
 		return err
 	}
 	if all {
-		for _, name := range stale(dir, wanted) {
+		names := map[string]bool{}
+		for name := range wanted {
+			names[name] = true
+		}
+		for _, name := range stale(dir, names) {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				return err
 			}
