@@ -14,7 +14,7 @@
 //	go test -asan -run TestSuite/avx512 ./compute/cpu
 package cpu
 
-// #cgo CFLAGS: -O3 -std=c11 -Wall -Wextra
+// #cgo CFLAGS: -O3 -g1 -std=c11 -Wall -Wextra
 // #cgo LDFLAGS: -lm -lpthread
 // #include "lathe.h"
 // #include "pool.h"

@@ -31,8 +31,10 @@ if [ "${1:-}" = -h ]; then
 fi
 
 export CGO_CFLAGS="${CGO_CFLAGS:--O2 -g} -I$include"
-# The empty libcuda.a before any real one of the host: the program must not be linked to a driver.
-export CGO_LDFLAGS="-L$PWD/cuda/driver/internal/forward ${CGO_LDFLAGS:-}"
+# The empty libcuda.a before any real one of the host: the program must not be linked to a driver. It lies beside the header, because
+# Go compiles every package with C again where these flags are others, and a checkout's folder in them would make them others.
+cp cuda/driver/internal/forward/libcuda.a "$cache/"
+export CGO_LDFLAGS="-L$cache ${CGO_LDFLAGS:-}"
 bin=$(mktemp -d)
 trap 'rm -rf "$bin" ${part:+"$part"}' EXIT
 go build -tags gorgonia ./...
