@@ -28,7 +28,7 @@ type Peak struct {
 }
 
 const (
-	peakSide  = 2048     // of the square product
+	peakSide  = 2048     // of the square product, where there is time for it
 	peakBytes = 64 << 20 // of each side of the copy
 )
 
@@ -44,25 +44,32 @@ func (d *Device) bf16Rate(over time.Duration) float64 {
 	return float64(C.lathe_bf16_peak(C.double(over.Seconds())))
 }
 
-// productRate is the best of some runs of a product, in GFLOP/s.
-func (d *Device) productRate(a compute.Linear) (best float64) {
-	flops := 2 * float64(a.N) * float64(a.W.Out) * float64(a.W.In)
-	for start, runs := time.Now(), 0; runs < 3 || time.Since(start) < 400*time.Millisecond; runs++ {
+// productRate is the best of the square products y = x·wᵀ that fit into that time, in GFLOP/s. Each is twice as wide as the one before
+// as long as that took less than a sixteenth of the time.
+func (d *Device) productRate(y, x, w compute.Buffer, t compute.DType, over time.Duration) (best float64) {
+	n := 128
+	for start := time.Now(); best == 0 || time.Since(start) < over; {
 		begin := time.Now()
-		d.Linear(a)
-		best = max(best, flops/time.Since(begin).Seconds()/1e9)
+		d.Linear(compute.Linear{
+			Y: y.Slice(0, n*n), X: x.Slice(0, n*n), N: n, W: compute.Weight{Out: n, In: n, Data: w.Slice(0, n*n)}, Compute: t,
+		})
+		took := time.Since(begin)
+		best = max(best, 2*float64(n*n*n)/took.Seconds()/1e9)
+		if took < over/16 {
+			n = min(2*n, peakSide)
+		}
 	}
 	return best
 }
 
-// MeasurePeak measures for about a second. Each figure is the best of several, because other work on the machine only ever
-// makes them smaller; the FMA rate is measured before and after the product.
-func (d *Device) MeasurePeak() (Peak, error) {
+// MeasurePeak measures for about that time; a second is enough. Each figure is the best of several, because other work on the machine
+// only ever makes them smaller; the FMA rate is measured before and after the product.
+func (d *Device) MeasurePeak(over time.Duration) (Peak, error) {
 	var p Peak
 	if err := d.Sync(); err != nil {
 		return p, fmt.Errorf("measure peak: an earlier operation failed: %w", err)
 	}
-	p.FMA = d.fmaRate(100*time.Millisecond) / 1e9
+	p.FMA = d.fmaRate(over/10) / 1e9
 	a, err := d.Alloc(compute.F32, peakBytes/4)
 	if err != nil {
 		return p, fmt.Errorf("measure peak: %w", err)
@@ -79,20 +86,16 @@ func (d *Device) MeasurePeak() (Peak, error) {
 			x[i] = float32(i%64) / 64
 		}
 	}
-	const n = peakSide
-	product := compute.Linear{
-		Y: b.Slice(0, n*n), X: a.Slice(0, n*n), N: n, W: compute.Weight{Out: n, In: n, Data: a.Slice(n*n, n*n)},
-	}
-	p.SGEMM = d.productRate(product)
+	weights := a.Slice(peakSide*peakSide, peakSide*peakSide)
+	p.SGEMM = d.productRate(b, a, weights, compute.F32, over/2)
 	if slices.Contains(d.Info().MatMul, compute.BF16) {
-		p.BF16Dot = d.bf16Rate(100*time.Millisecond) / 1e9
-		product.Compute = compute.BF16
-		p.BF16 = d.productRate(product)
+		p.BF16Dot = d.bf16Rate(over/10) / 1e9
+		p.BF16 = d.productRate(b, a, weights, compute.BF16, over/2)
 	}
-	p.FMA = max(p.FMA, d.fmaRate(100*time.Millisecond)/1e9)
-	to, from := b.(*buffer).address(), a.(*buffer).address()
-	p.CopyBandwidth = float64(C.lathe_copy_rate(to, from, peakBytes, 0.15)) / 1e9
-	p.ReadBandwidth = float64(C.lathe_read_rate(from, peakBytes, 0.15)) / 1e9
+	p.FMA = max(p.FMA, d.fmaRate(over/10)/1e9)
+	to, from, each := b.(*buffer).address(), a.(*buffer).address(), C.double((over / 6).Seconds())
+	p.CopyBandwidth = float64(C.lathe_copy_rate(to, from, peakBytes, each)) / 1e9
+	p.ReadBandwidth = float64(C.lathe_read_rate(from, peakBytes, each)) / 1e9
 	if err := d.Sync(); err != nil {
 		return p, fmt.Errorf("measure peak: %w", err)
 	}

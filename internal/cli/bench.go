@@ -32,6 +32,7 @@ func benchCommand(e *env) *cobra.Command {
 		Use:   "bench [WHAT]",
 		Short: "Speed on this machine, as a share of its measured peak; without WHAT all of it, short",
 	})
+	cmd.PersistentFlags().DurationVar(&e.peak, "peak-time", time.Second, "how long the CPU's peak is measured, at the start and at the end")
 	unknown := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -142,7 +143,7 @@ func (e *env) newHostBencher() (*bencher, error) {
 func (b *bencher) measurePeak() error {
 	switch dev := b.dev.(type) {
 	case *cpu.Device:
-		peak, err := dev.MeasurePeak()
+		peak, err := dev.MeasurePeak(b.e.peak)
 		b.peak = b.peak.Better(performance.Peak(peak))
 		return err
 	case *cuda.Device:
@@ -248,6 +249,15 @@ func peakMemory() int64 {
 		}
 	}
 	return 0
+}
+
+// benchFolder is where a bench puts its files: in keep, or in a temporary folder, which remove takes away.
+func benchFolder(keep string) (dir string, remove func(), err error) {
+	if keep != "" {
+		return keep, func() {}, nil
+	}
+	dir, err = os.MkdirTemp("", "lathe-bench-")
+	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
 // median of three runs of something that gives a figure.

@@ -34,14 +34,29 @@ func benchSizes() []string {
 func sizeFlag(cmd *cobra.Command, size *string, usual string) {
 	names := benchSizes()
 	last := len(names) - 1
-	cmd.Flags().StringVar(size, "size", usual, fmt.Sprintf("the random llama's size: %s or %s", strings.Join(names[:last], ", "), names[last]))
+	*size = usual
+	cmd.Flags().Var((*sizeValue)(size), "size", fmt.Sprintf("the random llama's size: %s or %s", strings.Join(names[:last], ", "), names[last]))
+}
+
+// sizeValue is the name of a shape, which is looked at before anything is measured.
+type sizeValue string
+
+func (v *sizeValue) String() string { return string(*v) }
+
+// Type is what help calls it.
+func (v *sizeValue) Type() string { return "string" }
+
+// Set is pflag's.
+func (v *sizeValue) Set(name string) error {
+	if _, ok := benchShapes[name]; !ok {
+		return fmt.Errorf("use one of %s", strings.Join(benchSizes(), ", "))
+	}
+	*v = sizeValue(name)
+	return nil
 }
 
 func benchConfig(size string) (model.Config, error) {
-	shape, ok := benchShapes[size]
-	if !ok {
-		return model.Config{}, usage("--size %s: use one of %s", size, strings.Join(benchSizes(), ", "))
-	}
+	shape := benchShapes[size]
 	c := map[string]any{
 		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "hidden_act": "silu", "vocab_size": 8192,
 		"max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "eos_token_id": 2,

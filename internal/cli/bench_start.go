@@ -41,13 +41,11 @@ func (e *env) benchStart(ctx context.Context, f startBench) (report, error) {
 		return report{}, err
 	}
 	defer b.close()
-	dir := f.keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "lathe-bench-"); err != nil {
-			return report{}, err
-		}
-		defer os.RemoveAll(dir)
+	dir, remove, err := benchFolder(f.keep)
+	if err != nil {
+		return report{}, err
 	}
+	defer remove()
 	work := trainBench{size: f.size, method: f.method, dtype: performance.Float32, trains: rowsFull, batch: 1, length: 256, steps: 0, r: 16, keep: dir}
 	if err := work.check(); err != nil {
 		return report{}, err

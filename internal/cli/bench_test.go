@@ -11,8 +11,24 @@ import (
 
 const benchHead = " what:s date:s device:s tier:s threads:n peak:o peak_memory:n"
 
+// bench runs a bench that measures the peak for no longer than it has to.
+func bench(t *testing.T, args string) output {
+	t.Helper()
+	return lathe(t, append(strings.Fields("bench --json --peak-time 50ms"), strings.Fields(args)...)...)
+}
+
+// okBench is bench where that must succeed.
+func okBench(t *testing.T, args string) output {
+	t.Helper()
+	out := bench(t, args)
+	if out.code != exitDone {
+		t.Fatalf("lathe bench %s: exit %d\n%s", args, out.code, out.stderr)
+	}
+	return out
+}
+
 func TestBenchTrain(t *testing.T) {
-	o := ok(t, "bench", "train", "--size", "1m", "--batch", "1", "--length", "32", "--steps", "1", "--json").object(t)
+	o := okBench(t, "train --size 1m --batch 1 --length 32 --steps 1").object(t)
 	o.wants(t, "bench", "tokens_per_second:n share_of_sgemm_peak:n share_of_product_peak:n padding:n operations:l mflop_per_token:n"+benchHead)
 	if share := o["share_of_sgemm_peak"].(float64); !(share > 0 && share < 1.5) {
 		t.Errorf("share of the peak: %v", share)
@@ -31,7 +47,7 @@ func TestBenchTrain(t *testing.T) {
 // The GPU's operations are timed by its own events, those of the loss too, and come to the whole with what lies between them.
 func TestBenchTrainOnCUDA(t *testing.T) {
 	emulated(t)
-	o := ok(t, "bench", "train", "--device", "cuda", "--size", "1m", "--batch", "1", "--length", "16", "--steps", "1", "--method", "qlora", "--dtype", "bfloat16", "--json").object(t)
+	o := okBench(t, "train --device cuda --size 1m --batch 1 --length 16 --steps 1 --method qlora --dtype bfloat16").object(t)
 	o.wants(t, "bench", "tokens_per_second:n share_of_product_peak:n operations:l peak_memory:n")
 	var shares float64
 	names := map[string]bool{}
@@ -51,14 +67,14 @@ func TestBenchTrainOnCUDA(t *testing.T) {
 // What is kept is what `lathe train` takes, and a second bench trains the same model.
 func TestBenchKeeps(t *testing.T) {
 	dir := t.TempDir()
-	ok(t, "bench", "train", "--size", "1m", "--rows", "ragged", "--batch", "2", "--steps", "0", "--keep", dir, "--json")
+	okBench(t, "train --size 1m --rows ragged --batch 2 --steps 0 --keep "+dir)
 	ok(t, "train", "-c", filepath.Join(dir, "run.yaml"), "--max-steps", "2", "--json", "--device", "cpu")
-	o := ok(t, "bench", "train", "--model", filepath.Join(dir, "model"), "--data", filepath.Join(dir, "rows.jsonl"), "--steps", "1", "--json").object(t)
+	o := okBench(t, "train --steps 1 --model "+filepath.Join(dir, "model")+" --data "+filepath.Join(dir, "rows.jsonl")).object(t)
 	o.wants(t, "bench", "rows:s tokens_per_second:n mflop_per_token:n")
 	if o["rows"] != "rows.jsonl" || o["mflop_per_token"].(float64) <= 0 {
 		t.Errorf("rows %v, %v MFLOP a token", o["rows"], o["mflop_per_token"])
 	}
-	out := lathe(t, "bench", "train", "--size", "3m", "--steps", "0", "--keep", dir)
+	out := bench(t, "train --size 3m --steps 0 --keep "+dir)
 	if out.code != exitUsage || !strings.Contains(out.stderr, "another model") {
 		t.Errorf("another model was there: exit %d, %s", out.code, out.stderr)
 	}
@@ -75,7 +91,7 @@ func TestBenchFields(t *testing.T) {
 	} {
 		what, _, _ := strings.Cut(c.args, " ")
 		t.Run(what, func(t *testing.T) {
-			line := ok(t, append(strings.Fields("bench "+c.args), "--json")...)
+			line := okBench(t, c.args)
 			line.object(t).wants(t, what, c.keys+benchHead)
 			var f performance.File
 			if err := f.Add([]byte(line.stdout)); err != nil { // where docs/PERFORMANCE.md is made of
@@ -99,7 +115,7 @@ func TestBenchRefuses(t *testing.T) {
 		"lint --device cuda":            "--device",
 		"tokenize --data no-such.jsonl": "no-such.jsonl",
 	} {
-		out := lathe(t, strings.Fields("bench "+args)...)
+		out := bench(t, args)
 		if out.code != exitUsage || !strings.Contains(out.stderr, want) {
 			t.Errorf("bench %s: exit %d, %q, want %d and %q", args, out.code, out.stderr, exitUsage, want)
 		}

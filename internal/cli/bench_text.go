@@ -109,11 +109,11 @@ func generatedRows(size int) []byte {
 // benchTokenizer opens --model, or the built-in model's tokenizer.
 func benchTokenizer(path string) (*tokenizer.Tokenizer, string, error) {
 	if path == "" {
-		dir, err := os.MkdirTemp("", "lathe-bench-")
+		dir, remove, err := benchFolder("")
 		if err != nil {
 			return nil, "", err
 		}
-		defer os.RemoveAll(dir)
+		defer remove()
 		if _, err := demo.Write(dir); err != nil {
 			return nil, "", err
 		}
@@ -212,11 +212,11 @@ func (e *env) benchLint(ctx context.Context, f textBench) (report, error) {
 	}
 	path := f.data
 	if path == "" {
-		dir, err := os.MkdirTemp("", "lathe-bench-")
+		dir, remove, err := benchFolder("")
 		if err != nil {
 			return report{}, err
 		}
-		defer os.RemoveAll(dir)
+		defer remove()
 		path = filepath.Join(dir, "rows.jsonl")
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return report{}, err

@@ -103,13 +103,11 @@ func (e *env) benchTrain(ctx context.Context, f trainBench) (report, error) {
 
 // train is one training, without its peak.
 func (b *bencher) train(ctx context.Context, f trainBench) (r performance.Train, err error) {
-	dir := f.keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "lathe-bench-"); err != nil {
-			return r, err
-		}
-		defer os.RemoveAll(dir)
+	dir, remove, err := benchFolder(f.keep)
+	if err != nil {
+		return r, err
 	}
+	defer remove()
 	run, made, err := b.prepare(dir, f)
 	if err != nil {
 		return r, err

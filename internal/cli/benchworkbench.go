@@ -73,11 +73,11 @@ func (e *env) benchWorkbench(ctx context.Context, f workbenchFlags) (workbenchRe
 		return workbenchResult{}, usage("--batch, --rows, --keys and --pairs are at least 1, --length and --phase 2")
 	}
 	f.steps = 2 * f.pairs * f.phase
-	dir, err := os.MkdirTemp("", "lathe-bench-")
+	dir, remove, err := benchFolder("")
 	if err != nil {
 		return workbenchResult{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	dev, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return workbenchResult{}, err

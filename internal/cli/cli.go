@@ -121,8 +121,9 @@ type env struct {
 	stderr io.Writer
 	json   bool
 	device string
-	trains bool // a run does not fail because nobody reads its events
-	looks  look // of the workbench: flags of the bare command and of demo
+	trains bool          // a run does not fail because nobody reads its events
+	looks  look          // of the workbench: flags of the bare command and of demo
+	peak   time.Duration // for which bench measures the CPU's
 }
 
 // checkedWriter remembers that a write failed, so that no command has to look after each line.

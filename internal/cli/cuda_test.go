@@ -25,14 +25,15 @@ var cudaRuns = []string{
 	"falcon-rw/train-lora", "phi3/train-lora",
 }
 
-// Twenty steps on the emulated GPU, in float32, have the losses and norms of transformers, PEFT and bitsandbytes, within the same
-// tolerance as on the CPU.
+// Steps on the emulated GPU, in float32, have the losses and norms of transformers, PEFT and bitsandbytes, within the same tolerance as
+// on the CPU: all twenty of the last run, and of the others the first eight, in which the rate rises and begins to fall.
 func TestTrainOnCUDA(t *testing.T) {
 	emulated(t)
 	for _, name := range cudaRuns {
 		t.Run(name, func(t *testing.T) {
 			folder := refDir(t, name)
-			compareLosses(t, trainReference(t, folder, nil, "--device", "cuda"), filepath.Join(folder, "losses.json"))
+			steps := trainReference(t, folder, nil, "--device", "cuda", "--stop-after", "8")
+			compareLosses(t, steps, 8, filepath.Join(folder, "losses.json"))
 		})
 	}
 	// Double quantisation differs between bitsandbytes' own devices (its CUDA kernel takes the nearest 8-bit scale, its CPU library one
@@ -40,11 +41,11 @@ func TestTrainOnCUDA(t *testing.T) {
 	t.Run("llama-gqa-nf4/train-qlora", func(t *testing.T) {
 		folder := refDir(t, "llama-gqa", "train-qlora")
 		steps := trainReference(t, folder, config{"model_name_or_path": refDir(t, "llama-gqa-nf4")}, "--device", "cuda")
-		compareLosses(t, steps, filepath.Join(folder, "losses.json"))
+		compareLosses(t, steps, 20, filepath.Join(folder, "losses.json"))
 	})
 }
 
-// Ten steps, and ten more of another device that takes threads and blocks in another order, end with the bits of twenty.
+// Four steps, and four more of another device that takes threads and blocks in another order, end with the bits of eight.
 func TestResumeOnCUDA(t *testing.T) {
 	library := emulated(t)
 	shuffle := func(seed string) {
@@ -61,16 +62,16 @@ func TestResumeOnCUDA(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			dir := t.TempDir()
 			c := tiny(t, dir, changes)
-			c["method"], c["max_steps"], c["shuffle"] = method, 20, true
+			c["method"], c["max_steps"], c["shuffle"] = method, 8, true
 			shuffle("")
 			straight := train(t, dir, c.save(t, dir, "straight.yaml"), "--device", "cuda")
 			c["output_dir"] = filepath.Join(dir, "halves")
 			yaml := c.save(t, dir, "halves.yaml")
-			first := train(t, dir, yaml, "--stop-after", "10", "--device", "cuda")
+			first := train(t, dir, yaml, "--stop-after", "4", "--device", "cuda")
 			shuffle("7")
 			second := train(t, dir, yaml, "--resume", c["output_dir"].(string), "--device", "cuda")
 			halves := append(measured(first), measured(second)...)
-			if want := measured(straight); len(want) != 20 || !reflect.DeepEqual(halves, want) {
+			if want := measured(straight); len(want) != 8 || !reflect.DeepEqual(halves, want) {
 				t.Errorf("straight:\n%s\nin halves:\n%s", strings.Join(want, "\n"), strings.Join(halves, "\n"))
 			}
 			sameState(t, method, filepath.Join(dir, "out"), filepath.Join(dir, "halves"))
