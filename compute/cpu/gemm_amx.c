@@ -70,7 +70,7 @@ TARGET static void tile(const gemm_tile *t, int64_t kc, const float *a, const fl
     _Alignas(64) float sums[MR * NR];
     const int tall = t->rows > TILE, wide = t->cols > VLEN;
     (void)ldb, (void)ahead; // panels are always packed here, and the processor fetches them itself
-    for (int i = 0; i < t->rows; i++) {
+    for (int i = 0; i < t->rows && !t->transposed; i++) {
         __builtin_prefetch(t->c + i * t->ldc, 1);
         __builtin_prefetch(t->c + i * t->ldc + t->cols - 1, 1);
     }
@@ -82,6 +82,10 @@ TARGET static void tile(const gemm_tile *t, int64_t kc, const float *a, const fl
         multiply_tile(sums, 0, 1, kc, a, b);
     else
         multiply_tile(sums, 0, 0, kc, a, b);
+    if (t->transposed) {
+        store_columns(t, sums);
+        return;
+    }
     gemm_tile row = *t;
     for (int i = 0; i < t->rows; i++, row.c += t->ldc) {
         vec acc[1][2] = {{v_load(sums + i * NR), v_load(sums + i * NR + VLEN)}};
@@ -91,7 +95,7 @@ TARGET static void tile(const gemm_tile *t, int64_t kc, const float *a, const fl
 
 const gemm_kernels lathe_gemm_amx = {
     .mr = MR, .nr = NR, .vlen = VLEN, .height = TILE, .per_slot = KP, .unit = UNIT, .tile = tile, .pack_a = pack_a, .pack_b = pack_b,
-    .begin = begin, .end = end,
+    .begin = begin, .end = end, .convert = convert_run,
 };
 
 #endif

@@ -19,7 +19,7 @@ INLINE vec v_multiply_add(vec a, vec b, vec sum) { return _mm512_dpbf16_ps(sum, 
 DEFINE_PACK(pack, 1, 0)
 
 const gemm_kernels lathe_gemm_avx512bf16 = {
-    .mr = MR, .nr = NR, .vlen = VLEN, .height = 1, .per_slot = KP, .unit = UNIT, .tile = tile, .pack_a = pack, .pack_b = pack,
+    .mr = MR, .nr = NR, .vlen = VLEN, .height = 1, .per_slot = KP, .unit = UNIT, .tile = tile, .pack_a = pack, .pack_b = pack, .convert = convert_run,
 };
 
 #endif

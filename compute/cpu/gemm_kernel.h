@@ -6,7 +6,7 @@
 // sum_slots adds the outer products of a column of A and a row of B for each k (in slots) to sums in registers, and returns where B goes
 // on. Element i of the column is row[i/3][i%3·lda], where lda is not 0: addresses of three rows cost one register and no arithmetic.
 INLINE const float *sum_slots(vec acc[MR][2], int rows, int vecs, int by_row, int64_t kc, const float *a, int64_t lda, const float *b,
-                              int64_t ldb, int64_t fetch) {
+                              int64_t ldb, int64_t fetch, const char *next, int64_t step) {
     const float *row[(MR + 2) / 3];
 #pragma GCC unroll 5
     for (int i = 0; i < (rows + 2) / 3; i++)
@@ -16,6 +16,10 @@ INLINE const float *sum_slots(vec acc[MR][2], int rows, int vecs, int by_row, in
 #pragma GCC unroll 2
         for (int j = 0; j < vecs; j++)
             bv[j] = v_load(b + j * VLEN);
+        if (k % GEMM_FETCH == 0) {
+            __builtin_prefetch(next, 0, 2);
+            next += step;
+        }
         __builtin_prefetch(b + fetch);
         if (vecs * VLEN > 16)
             __builtin_prefetch(b + fetch + 16);
@@ -41,15 +45,27 @@ INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int by_row, in
     vec acc[MR][2];
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
-        __builtin_prefetch(t->c + i * t->ldc, 1);
-        __builtin_prefetch(t->c + i * t->ldc + t->cols - 1, 1);
+        if (!t->transposed) {
+            __builtin_prefetch(t->c + i * t->ldc, 1);
+            __builtin_prefetch(t->c + i * t->ldc + t->cols - 1, 1);
+        }
         for (int j = 0; j < vecs; j++)
             acc[i][j] = v_zero();
     }
-    b = sum_slots(acc, rows, vecs, by_row, kc, a, t->lda, b, ldb, ahead * ldb);
+    b = sum_slots(acc, rows, vecs, by_row, kc, a, t->lda, b, ldb, ahead * ldb, t->next, t->next_step);
     if (by_row && t->rest_kc > 0)
-        sum_slots(acc, rows, vecs, 0, t->rest_kc, t->rest, 0, b, ldb, ahead * ldb);
-    store_tile(t, rows, vecs, acc);
+        sum_slots(acc, rows, vecs, 0, t->rest_kc, t->rest, 0, b, ldb, ahead * ldb, (const char *)b, 0);
+    if (!t->transposed) {
+        store_tile(t, rows, vecs, acc);
+        return;
+    }
+    float sums[MR * NR];
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < vecs; j++)
+            v_store(sums + i * NR + j * VLEN, acc[i][j]);
+    store_columns(t, sums);
 }
 
 // Instances for each height, one and two vectors wide; A in packed panels, or in rows.

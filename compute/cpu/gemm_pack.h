@@ -134,7 +134,8 @@ INLINE void pack_transposed(float *dst, int stride, const float *src, int64_t ls
     }
 }
 
-// fetch_rows fetches a slot's depth: rows of a large operand are too far apart for the processor to guess.
+// fetch_rows fetches a slot's depth. Rows of a large operand are too far apart for the processor to guess; beyond the end of a small one
+// there may be no memory, which takes long to find out.
 INLINE void fetch_rows(const float *p, int64_t ds) {
     __builtin_prefetch(p);
     if (KP > 1)
@@ -145,17 +146,18 @@ INLINE void fetch_rows(const float *p, int64_t ds) {
 // as long as what follows them is the operand's too.
 INLINE void pack_contiguous(float *dst, int stride, const float *src, int64_t ds, int lanes, int64_t kc, vec scale, int narrow) {
     const int width = (lanes + VLEN - 1) / VLEN * VLEN;
+    const int64_t ahead = ds > GEMM_PACK_LANES ? GEMM_ROWS_AHEAD * ds : 0;
     const int64_t whole = (lanes == width ? kc : ds + lanes >= width ? kc - 1 : 0) / KP * KP;
     int64_t k = 0;
     if (lanes > VLEN)
         for (; k < whole; k += KP, dst += stride) {
-            fetch_rows(src + (k + GEMM_ROWS_AHEAD) * ds, ds);
+            fetch_rows(src + k * ds + ahead, ds);
             v_store(dst, slot_across(src + k * ds, ds, VLEN, KP, scale, narrow));
             v_store(dst + VLEN, slot_across(src + k * ds + VLEN, ds, VLEN, KP, scale, narrow));
         }
     else
         for (; k < whole; k += KP, dst += stride) {
-            fetch_rows(src + (k + GEMM_ROWS_AHEAD) * ds, ds);
+            fetch_rows(src + k * ds + ahead, ds);
             v_store(dst, slot_across(src + k * ds, ds, VLEN, KP, scale, narrow));
         }
     for (; k < kc; k += KP, dst += stride)
@@ -189,19 +191,10 @@ INLINE void pack_rows_of(float *dst, int stride, const float *src, int64_t ds, i
         pack_contiguous(dst, stride, src, ds, lanes, kc, scale, narrow);
 }
 
-// pack_widened packs an operand that is not float32 through a strip of it which stays in the first-level cache.
-INLINE void pack_widened(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes,
+// pack_widened packs lanes whose depth is contiguous and not float32 through a strip of them which stays in the first-level cache.
+INLINE void pack_widened(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t lane0, int lanes,
                          int64_t k0, int64_t kc, vec scale, int narrow, int by_row) {
     float strip[VLEN * GEMM_STRIP + VLEN];
-    if (ds != 1) {
-        for (int64_t k = 0; k < kc; k += DEPTH) {
-            const int64_t depth = kc - k < DEPTH ? kc - k : DEPTH;
-            for (int64_t i = 0; i < depth; i++)
-                convert_run(strip + i * NR, m, lane0 * ls + (k0 + k + i) * ds, lanes);
-            pack_rows_of(dst + k / KP * stride, stride, strip, NR, lanes, depth, scale, narrow, by_row);
-        }
-        return;
-    }
     for (int64_t k = 0; k < kc; k += GEMM_STRIP)
         for (int l = 0; l < lanes; l += VLEN) {
             const int some = lanes - l < VLEN ? lanes - l : VLEN;
@@ -216,7 +209,7 @@ INLINE void pack_any(float *dst, int stride, const lathe_matrix *m, int64_t ls, 
                      int64_t kc, float scale, int narrow, int by_row) {
     const vec s = v_set1(scale);
     if (m->type != LATHE_F32) {
-        pack_widened(dst, stride, m, ls, ds, lane0, lanes, k0, kc, s, narrow, by_row);
+        pack_widened(dst, stride, m, ls, lane0, lanes, k0, kc, s, narrow, by_row);
         return;
     }
     const float *src = (const float *)m->data + lane0 * ls + k0 * ds;
@@ -233,6 +226,26 @@ INLINE void pack_any(float *dst, int stride, const lathe_matrix *m, int64_t ls, 
                             int64_t k0, int64_t kc, float scale) {                                                           \
         pack_any(dst, stride, m, ls, ds, lane0, lanes, k0, kc, scale, NARROW, BY_ROW);                                       \
     }
+
+// store_columns finishes the sums of one tile, rows of NR, whose C is transposed.
+static __attribute__((noinline)) TARGET void store_columns(const gemm_tile *tile, const float *sums) {
+    const gemm_tile t = *tile;
+    for (int i = 0; i < t.rows; i += VLEN)
+        for (int j = 0; j < t.cols; j += VLEN) {
+            const int rows = t.rows - i < VLEN ? t.rows - i : VLEN, cols = t.cols - j < VLEN ? t.cols - j : VLEN;
+            vec r[VLEN];
+#pragma GCC unroll 16
+            for (int l = 0; l < VLEN; l++)
+                r[l] = v_load(sums + (i + (l < rows ? l : 0)) * NR + j);
+            v_transpose(r);
+            const vec bias = t.bias ? v_load_n(t.bias + i, rows) : v_zero();
+            for (int l = 0; l < cols; l++) {
+                float *c = t.c + (j + l) * t.ldc + i;
+                vec v = t.bias ? v_add(r[l], bias) : r[l];
+                v_store_n(c, t.add ? v_add(v_load_n(c, rows), v) : v, rows);
+            }
+        }
+}
 
 // store_tile finishes the sums of one tile: bias, what C held, borders. The tile is copied: stores to C could change it, as far as
 // the compiler knows.

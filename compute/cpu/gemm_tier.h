@@ -16,8 +16,10 @@
 // block, so this constant decides bits: it is the same in all tiers and for any number of threads.
 enum {
     GEMM_KC = 704,
+    GEMM_FETCH = 4,
     GEMM_MAX_MR = 32,
     GEMM_MAX_NR = 32,
+    GEMM_PACK_LANES = 256,  // lanes that are packed side by side at most
     GEMM_PANEL_SLACK = 16, // floats that packing may write beyond a panel
     GEMV_MAX_M = 16,  // rows of a product that are computed as vectors
     QUANT4_STEP = 32, // elements that v_quant4 looks up: 16 bytes
@@ -25,14 +27,18 @@ enum {
 
 // gemm_tile says what to do with the sums of a tile of C.
 typedef struct {
-    float *c; // [rows,cols], row stride ldc
+    float *c; // [rows,cols], row stride ldc; [cols,rows] where transposed
     int64_t ldc;
     int rows, cols;
-    const float *bias; // [cols] added, or NULL
+    int transposed;
+    const float *bias; // [cols] added, [rows] where transposed, or NULL
     int add;           // add to what C holds
     // Where lda is not 0, A lies in rows that far apart, and `rest` is a packed panel of the rest_kc slots that follow in depth.
     int64_t lda, rest_kc;
     const float *rest;
+    // A cache line that is wanted later is fetched every GEMM_FETCH slots, each next_step bytes after the one before.
+    const char *next;
+    int64_t next_step;
 } gemm_tile;
 
 typedef struct {
@@ -48,7 +54,7 @@ typedef struct {
     void (*tile)(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead);
     // pack_a and pack_b write slot k/per_slot of lane l = scale·m[lane0+l, k0+k] for l < lanes, k < kc, where m's lane stride is ls
     // and its depth stride is ds; slots are `stride` apart, and end with zeros for a whole unit. Up to the next whole vector of
-    // lanes the content is undefined.
+    // lanes the content is undefined. Lanes that are contiguous are float32.
     void (*pack_a)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
                    int64_t kc, float scale);
     void (*pack_b)(float *dst, int stride, const lathe_matrix *m, int64_t ls, int64_t ds, int64_t lane0, int lanes, int64_t k0,
@@ -62,7 +68,7 @@ typedef struct {
     void (*convert)(float *dst, const lathe_matrix *m, int64_t e, int64_t n);
 } gemm_kernels;
 
-// Tiers with floats in their panels, exact and rounded to bfloat16; and those with pairs, which have no gemv and no convert.
+// Tiers with floats in their panels, exact and rounded to bfloat16; and those with pairs, which have no gemv.
 extern const gemm_kernels lathe_gemm_plain[2], lathe_gemm_avx2[2], lathe_gemm_avx512[2];
 extern const gemm_kernels lathe_gemm_avx512bf16, lathe_gemm_amx;
 

@@ -154,10 +154,11 @@ func scaled(f func(i, j int) float64, by float32) func(i, j int) float64 {
 	return func(i, j int) float64 { return float64(by) * f(i, j) }
 }
 
-// Sizes around the borders of vectors, tiles, panels and blocks of scale; 141 and 290 rows take the path of many rows.
+// Sizes around the borders of vectors, tiles, panels and blocks of scale; 141 and 290 rows take the path of many rows, rows of 1,024 floats
+// are a page apart.
 var (
 	oddRows  = []int{1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 29, 63, 65, 141, 290}
-	oddSizes = []int{1, 7, 13, 16, 17, 33, 63, 64, 65, 128, 129, 192, 385, 770}
+	oddSizes = []int{1, 7, 13, 16, 17, 33, 63, 64, 65, 128, 129, 192, 385, 770, 1024}
 	oddRanks = []int{1, 3, 8, 16, 33}
 )
 
@@ -310,6 +311,42 @@ func freeAll(d *Device) {
 	for a := range d.roots {
 		d.release(a)
 	}
+}
+
+// A row's result has the same bits whether it is multiplied beside 16 others or 299: which operand is packed, copied or read where it lies
+// must not matter, nor whether the product is transposed.
+func TestBitsDoNotDependOnOtherRows(t *testing.T) {
+	everyTier(t, func(t *testing.T, d *Device, r *rand.Rand) {
+		const all, rank = 300, 8
+		for _, in := range []int{770, 1024} {
+			for _, kind := range []string{"float32", "bfloat16", "nf4"} {
+				for _, out := range []int{17, 70, 200, 512} {
+					w := newWeight(t, d, kind, out, in, uniform(r, out*in))
+					x, u, v := uniform(r, all*in), uniform(r, all*rank), uniform(r, out*rank)
+					product := func(n int, as compute.DType) []float32 {
+						y := upload(t, d, make([]float32, n*out))
+						low := &compute.LowRank{R: rank, U: upload(t, d, u[:n*rank]), V: upload(t, d, v), Scale: 1.1}
+						d.Linear(compute.Linear{X: upload(t, d, x[:n*in]), Y: y, N: n, W: w.Weight, LowRank: low, Compute: as})
+						return compute.Download[float32](d, y)
+					}
+					for _, as := range []compute.DType{compute.F32, compute.BF16} {
+						want := product(all, as)
+						for _, n := range []int{17, 64, 140, 141, 299} {
+							for i, got := range product(n, as) {
+								if math.Float32bits(got) != math.Float32bits(want[i]) {
+									t.Fatalf("[%d,%d]x[%d,%d] %s in %s: element %d is %x, of %d rows %x", n, in, in, out, kind, as, i, got, all, want[i])
+								}
+							}
+						}
+					}
+					freeAll(d)
+				}
+			}
+		}
+		if err := d.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // One thread or seven: the same bits, on every path.

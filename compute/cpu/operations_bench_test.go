@@ -24,7 +24,7 @@ func BenchmarkOperations(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d threads", tier, threads), func(b *testing.B) {
 				d := open(b, tier, threads)
 				s := newBenchStep(b, d)
-				cases := append(s.products(compute.F32), s.others()...)
+				cases := append(s.few(), append(s.products(compute.F32), s.others()...)...)
 				switch {
 				case i >= len(tiers)-2: // the same kernels as the tier below, but for products in bfloat16
 					cases = s.products(compute.BF16)
@@ -188,6 +188,35 @@ func (s *benchStep) products(t compute.DType) (cases []benchmarkCase) {
 	}
 	if t == compute.F32 {
 		return append(cases, s.thin()...)
+	}
+	return cases
+}
+
+// few are the products of short rows alone, whose weights come from memory: each call takes the next of many.
+func (s *benchStep) few() (cases []benchmarkCase) {
+	const out, in, many = benchInner, benchHidden, 24
+	var lies, packed [many]compute.Weight
+	values := uniform(s.rand, out*in)
+	for i := range many {
+		lies[i] = newWeight(s.b, s.d, "float32", out, in, values).Weight
+		packed[i] = newWeight(s.b, s.d, "nf4 double quantised", out, in, values).Weight
+	}
+	for _, n := range []int{32, 64, 128} {
+		add := func(name string, run func(w compute.Weight), weights [many]compute.Weight) {
+			next := 0
+			cases = append(cases, benchmarkCase{fmt.Sprintf("few/%s, %d rows", name, n), 2 * float64(n*out*in), 0, func() {
+				run(weights[next%many])
+				next++
+			}, false})
+		}
+		forward := func(w compute.Weight) { s.d.Linear(compute.Linear{Y: s.wide2.Slice(0, n*out), X: s.narrow.Slice(0, n*in), N: n, W: w}) }
+		backward := func(w compute.Weight) {
+			s.d.LinearBackwardInput(compute.LinearBackwardInput{DX: s.narrow2.Slice(0, n*in), DY: s.wide.Slice(0, n*out), N: n, W: w})
+		}
+		add("forward, float32", forward, lies)
+		add("forward, 4 bits", forward, packed)
+		add("input gradient, float32", backward, lies)
+		add("input gradient, 4 bits", backward, packed)
 	}
 	return cases
 }

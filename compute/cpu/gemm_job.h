@@ -1,0 +1,135 @@
+// One pass of a matrix product, and how the panels of its operands are packed.
+#ifndef LATHE_GEMM_JOB_H
+#define LATHE_GEMM_JOB_H
+
+#include "gemm_tier.h"
+#include "pool.h"
+
+enum {
+    GEMM_PACK_GROUP = 8,       // panels that are packed at a time
+    GEMM_SIDE_BY_SIDE = 32,    // depth at a time of panels that are packed side by side
+};
+
+// A job is one pass: all of m, columns [n0,n0+n), depth [k0,k0+k) of the product extended by U·V. Depth counts both parts, each filled
+// up to whole units of the kernels.
+typedef struct {
+    const lathe_gemm_args *g;
+    const gemm_kernels *kernels;
+    int64_t n0, n, k0, k;
+    int64_t kc;          // depth of a block
+    int mr;              // height of the panels of A, the last one may be lower
+    int64_t a_panels, b_panels;
+    int64_t a_groups, b_groups; // of panels: each pair of groups is one task
+    int64_t pack_group;         // panels that one task packs
+    float *shared, *private_;
+    int workers; // that private_ has room for
+    int share_a; // which operand is packed beforehand
+    int pairs;   // whether a slot holds two elements of depth
+    int by_row;  // whether tiles read A in rows instead of panels
+    int lies;    // and those where they are
+} gemm_job;
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
+
+// first_of is where group `index` of `groups` equal ones begins.
+static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return index * panels / groups; }
+
+// An operand_part is an operand from some lane and depth on, as it lies or widened.
+typedef struct {
+    lathe_matrix m;
+    int64_t lane, depth;
+} operand_part;
+
+// pack_depth packs depth [k0,k0+kc) of an operand followed by its extension.
+static void pack_depth(const gemm_job *j, float *dst, int stride, int is_a, const operand_part *part, int64_t lane0, int lanes, int64_t k0,
+                       int64_t kc) {
+    const lathe_gemm_args *g = j->g;
+    const lathe_matrix *m = &part->m, *x = is_a ? &g->u : &g->v;
+    // A transposed product's A and U are the caller's B and V, and which of two operands is scaled decides bits: of U and V always the
+    // caller's U, so that a row's bits do not depend on how many there are; of A and B, where rounding follows, the caller's A.
+    const int scaled = is_a != (g->narrow && g->transpose_c), extended = is_a != g->transpose_c;
+    const int64_t main = round_up(g->k, j->kernels->unit), here = k0 < main ? min64(kc, main - k0) : 0;
+    void (*const pack)(float *, int, const lathe_matrix *, int64_t, int64_t, int64_t, int, int64_t, int64_t, float) =
+        is_a ? j->kernels->pack_a : j->kernels->pack_b;
+    if (here > 0)
+        pack(dst, stride, m, is_a ? m->rs : m->cs, is_a ? m->cs : m->rs, lane0 - part->lane, lanes, k0 - part->depth,
+             min64(here, g->k - k0), scaled ? g->alpha : 1);
+    if (here < kc)
+        pack(dst + (here >> j->pairs) * stride, stride, x, is_a ? x->rs : x->cs, is_a ? x->cs : x->rs, lane0, lanes,
+             k0 + here - main, min64(kc - here, g->r - (k0 + here - main)), extended ? g->ext : 1);
+}
+
+static int a_rows(const gemm_job *j, int64_t panel) { return (int)min64(j->mr, j->g->m - panel * j->mr); }
+static int a_height(const gemm_job *j, int64_t panel) { return (int)round_up(a_rows(j, panel), j->kernels->height); }
+static int b_cols(const gemm_job *j, int64_t panel) { return (int)min64(j->kernels->nr, j->n - panel * j->kernels->nr); }
+static int b_width(const gemm_job *j, int64_t panel) {
+    return b_cols(j, panel) <= j->kernels->vlen ? j->kernels->vlen : j->kernels->nr;
+}
+
+// slots is where depth k of a panel begins that has so many lanes, or how long it is.
+static int64_t slots(const gemm_job *j, int64_t k, int64_t lanes) { return (k >> j->pairs) * lanes; }
+
+static void pack_a(const gemm_job *j, const operand_part *part, float *dst, int64_t panel, int64_t k, int64_t kc) {
+    pack_depth(j, dst, a_height(j, panel), 1, part, panel * j->mr, a_rows(j, panel), j->k0 + k, kc);
+}
+
+static void pack_b(const gemm_job *j, const operand_part *part, float *dst, int64_t panel, int64_t k, int64_t kc) {
+    pack_depth(j, dst, b_width(j, panel), 0, part, j->n0 + panel * j->kernels->nr, b_cols(j, panel), j->k0 + k, kc);
+}
+
+// widen_part widens the lanes of panels [p0,p1), which are contiguous, over depth [k,k+kc) of the pass.
+static void widen_part(const gemm_job *j, int is_a, operand_part *part, float *strip, int64_t p0, int64_t p1, int64_t k, int64_t kc) {
+    const lathe_matrix *m = is_a ? &j->g->a : &j->g->b;
+    const int64_t height = is_a ? j->mr : j->kernels->nr, end = is_a ? j->g->m : j->n, shift = is_a ? 0 : j->n0;
+    const int64_t lanes = min64(p1 * height, end) - p0 * height, ds = is_a ? m->cs : m->rs;
+    *part = (operand_part){.m = {.data = strip, .type = LATHE_F32, .rs = lanes, .cs = lanes}, .lane = shift + p0 * height, .depth = j->k0 + k};
+    *(is_a ? &part->m.rs : &part->m.cs) = 1;
+    for (int64_t i = 0; i < min64(kc, j->g->k - part->depth); i++)
+        j->kernels->convert(strip + i * lanes, m, (part->depth + i) * ds + part->lane, lanes);
+}
+
+// pack_panels packs panels [p0,p1), at most GEMM_PACK_GROUP, `stride` floats apart. Where lanes are contiguous in memory, one row of the
+// operand feeds all panels: they are packed side by side, or every cache line would be fetched and every code looked up for each of them.
+static void pack_panels(const gemm_job *j, int is_a, float *dst, int64_t stride, int64_t p0, int64_t p1, int64_t k, int64_t kc) {
+    const lathe_matrix *m = is_a ? &j->g->a : &j->g->b;
+    const int contiguous = is_a ? m->rs == 1 : m->cs == 1, widens = contiguous && m->type != LATHE_F32;
+    const int64_t step = contiguous ? GEMM_SIDE_BY_SIDE : kc;
+    float strip[GEMM_SIDE_BY_SIDE * GEMM_PACK_LANES];
+    operand_part part = {.m = *m};
+    for (int64_t at = 0; at < kc; at += step) {
+        const int64_t some = min64(step, kc - at);
+        if (widens)
+            widen_part(j, is_a, &part, strip, p0, p1, k + at, some);
+        for (int64_t p = p0; p < p1; p++) {
+            float *panel = dst + (p - p0) * stride;
+            if (is_a)
+                pack_a(j, &part, panel + slots(j, at, a_height(j, p)), p, k + at, some);
+            else
+                pack_b(j, &part, panel + slots(j, at, b_width(j, p)), p, k + at, some);
+        }
+    }
+}
+
+// The shared operand lies panel after panel, each over the whole depth of the pass.
+static int64_t shared_stride(const gemm_job *j) {
+    return j->share_a ? slots(j, j->k, j->mr) + GEMM_PANEL_SLACK : slots(j, j->k, j->kernels->nr);
+}
+static float *shared_panel(const gemm_job *j, int64_t panel) { return j->shared + panel * shared_stride(j); }
+
+static void pack_shared(void *arg, int index, int worker) {
+    (void)worker;
+    const gemm_job *j = arg;
+    const int64_t panels = j->share_a ? j->a_panels : j->b_panels, p0 = index * j->pack_group;
+    pack_panels(j, j->share_a, shared_panel(j, p0), shared_stride(j), p0, min64(p0 + j->pack_group, panels), 0, j->k);
+}
+
+static void pack_shared_operand(gemm_job *j) {
+    const int64_t panels = j->share_a ? j->a_panels : j->b_panels;
+    j->pack_group = min64(div_up(panels, 2 * lathe_threads()), GEMM_PACK_GROUP);
+    lathe_parallel((int)div_up(panels, j->pack_group), pack_shared, j);
+}
+
+#endif
