@@ -209,7 +209,9 @@ func (s *benchStep) few() (cases []benchmarkCase) {
 				next++
 			}, false})
 		}
-		forward := func(w compute.Weight) { s.d.Linear(compute.Linear{Y: s.wide2.Slice(0, n*out), X: s.narrow.Slice(0, n*in), N: n, W: w}) }
+		forward := func(w compute.Weight) {
+			s.d.Linear(compute.Linear{Y: s.wide2.Slice(0, n*out), X: s.narrow.Slice(0, n*in), N: n, W: w})
+		}
 		backward := func(w compute.Weight) {
 			s.d.LinearBackwardInput(compute.LinearBackwardInput{DX: s.narrow2.Slice(0, n*in), DY: s.wide.Slice(0, n*out), N: n, W: w})
 		}
