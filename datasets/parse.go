@@ -23,8 +23,8 @@ func (d *document) parse(raw []byte) error {
 // maxDepth is far beyond any dataset's rows and bounds all walks of the tree.
 const maxDepth = 200
 
-// name is where a member's name lies in the row, quotes included.
-type name struct {
+// memberName is where a member's name lies in the row, quotes included; an element of an array has the zero value.
+type memberName struct {
 	start, end int
 	plain      bool // it has no escapes
 }
@@ -38,17 +38,11 @@ type frame struct {
 func (d *document) scan() bool {
 	i := skipBlanks(d.raw, 0)
 	for {
-		var name name
+		var name memberName
 		if d.inObject() {
-			name.start = i
-			if name.end, name.plain = d.scanName(i); name.end < 0 {
+			if i, name = d.scanName(i); i < 0 {
 				return false
 			}
-			i = skipBlanks(d.raw, name.end)
-			if byteAt(d.raw, i) != ':' {
-				return false
-			}
-			i = skipBlanks(d.raw, i+1)
 		}
 		var opened bool
 		if i, opened = d.scanValue(i, name); i < 0 {
@@ -72,7 +66,7 @@ func (d *document) inObject() bool {
 
 // scanValue reads a value that begins at i, of a container that is not empty its opening only, and gives where to go on; -1
 // where there is no value.
-func (d *document) scanValue(i int, name name) (next int, opened bool) {
+func (d *document) scanValue(i int, name memberName) (next int, opened bool) {
 	switch c := byteAt(d.raw, i); c {
 	case '"':
 		first := len(d.marks)
@@ -126,7 +120,7 @@ func (d *document) scanEnds(i int) int {
 }
 
 // add appends a node as the latest child of the open container.
-func (d *document) add(kind byte, start, end int, name name) int32 {
+func (d *document) add(kind byte, start, end int, name memberName) int32 {
 	n := int32(len(d.nodes))
 	d.nodes = append(d.nodes, node{
 		start: int32(start), end: int32(end), keyStart: int32(name.start), keyEnd: int32(name.end),
@@ -159,20 +153,24 @@ func skipBlanks(raw []byte, i int) int {
 	return i
 }
 
-// scanName reads a member's name, without marks; plain says that it has no escapes.
-func (d *document) scanName(i int) (end int, plain bool) {
+// scanName reads the name of a member that begins at i, without marks, and gives where its value begins; -1 where there is no name.
+func (d *document) scanName(i int) (next int, name memberName) {
 	if byteAt(d.raw, i) != '"' {
-		return -1, false
+		return -1, name
 	}
-	if end = d.stops.next(i + 1); byteAt(d.raw, end) == '"' {
-		return end + 1, true
+	name = memberName{start: i, end: d.stops.next(i+1) + 1, plain: true}
+	if byteAt(d.raw, name.end-1) != '"' { // what stops there does not end it
+		n := len(d.marks)
+		if name.end = d.scanString(i); name.end < 0 {
+			return -1, name
+		}
+		d.marks = d.marks[:n]
+		name.plain = bytes.IndexByte(d.raw[i:name.end], '\\') < 0
 	}
-	n := len(d.marks)
-	if end = d.scanString(i); end < 0 {
-		return -1, false
+	if next = skipBlanks(d.raw, name.end); byteAt(d.raw, next) != ':' {
+		return -1, name
 	}
-	d.marks = d.marks[:n]
-	return end, bytes.IndexByte(d.raw[i:end], '\\') < 0
+	return skipBlanks(d.raw, next+1), name
 }
 
 // stringClasses is classes for the bytes of a JSON string: a quotation mark ends it, and control characters are not allowed.
@@ -274,11 +272,11 @@ func isMarked(raw []byte, i int, c class) bool {
 		return tokenStarts[int(second)<<8|int(third)]
 	case colon:
 		return second == ':' || isDigit(second) || second|0x20 >= 'a' && second|0x20 <= 'f'
-	case highC2C3:
+	case highC2C3: // U+0080 to U+009F; what the first bytes of é, Д and ’ in UTF-8 are as Latin-1
 		return raw[i] == 0xc2 && second < 0xa0 || raw[i] == 0xc3 && (second&^3 == 0x80 || second&^3 == 0x90 || second == 0xa2)
-	case highE2:
+	case highE2: // U+2000 to U+200F, U+2028 to U+207F
 		return second == 0x80 && (third < 0x90 || third >= 0xa8) || second == 0x81
-	case highEF:
+	case highEF: // U+FEC0 and on
 		return second >= 0xbb
 	}
 	return true

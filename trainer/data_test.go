@@ -148,7 +148,7 @@ func TestPlanIsTheRun(t *testing.T) {
 		t.Run(method.name, func(t *testing.T) {
 			c := tinyConfig(t)
 			method.change(&c)
-			c.ValidationFile, c.EvalStrategy, c.EvalSteps = c.TrainFile, StrategySteps, 10
+			c.MaxSteps, c.ValidationFile, c.EvalStrategy, c.EvalSteps = 6, c.TrainFile, StrategySteps, 3
 			environment, err := Measure(newDevice(t))
 			if err != nil {
 				t.Fatal(err)
@@ -157,7 +157,7 @@ func TestPlanIsTheRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !plan.Fits || plan.SecondsEstimate <= 0 || plan.Steps != 20 || plan.Tokens <= 0 || plan.TrainedTokens <= 0 {
+			if !plan.Fits || plan.SecondsEstimate <= 0 || plan.Steps != 6 || plan.Tokens <= 0 || plan.TrainedTokens <= 0 {
 				t.Errorf("%+v", plan)
 			}
 			if _, err := os.Stat(c.OutputDir); !errors.Is(err, fs.ErrNotExist) {

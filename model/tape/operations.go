@@ -1,6 +1,10 @@
 package tape
 
-import "lathe/compute"
+import (
+	"slices"
+
+	"lathe/compute"
+)
 
 // Embedding is a table of rows; Grad is nil where it is frozen.
 type Embedding struct {
@@ -36,9 +40,14 @@ type Norm struct {
 // Trains says whether the norm has trainable tensors; one that a family does not have, nil, has none.
 func (w *Norm) Trains() bool { return w != nil && (w.Grad != nil || w.BiasGrad != nil) }
 
+// again says whether the backward pass computes a result again that it needs (keep): what it is made of has to be there until then.
+func (t *Tape) again(keep bool, from ...*Tensor) bool {
+	return t.Record && t.Recompute && keep && !slices.ContainsFunc(from, func(x *Tensor) bool { return !x.survives() })
+}
+
 // Norm normalises x[n,c]; keep says that the result is needed in the backward pass (by a trainable linear layer).
 func (t *Tape) Norm(x *Tensor, w *Norm, n, c int, keep bool) *Tensor {
-	again := t.Record && t.Recompute && keep && x.survives()
+	again := t.again(keep, x)
 	y := t.NormInto(t.New(n*c, keep && !again), x, w, n, c)
 	if again {
 		t.recompute(y, func() { t.normalise(y, x, w, nil, nil, n, c) })
@@ -194,7 +203,7 @@ func (t *Tape) Gated(gate, up *Tensor, act compute.Act, keep bool) *Tensor {
 		t.GatedActivation(compute.GatedActivation{Y: gate.Value, Gate: gate.Value, Up: up.Value, Act: act})
 		return gate
 	}
-	again := t.Recompute && keep && gate.survives() && up.survives()
+	again := t.again(keep, gate, up)
 	y := t.New(gate.Value.Len(), keep && !again)
 	y.needs = gate.needs || up.needs
 	activate := func() {
@@ -225,7 +234,7 @@ func (t *Tape) Activation(x *Tensor, act compute.Act, keep bool) *Tensor {
 		t.Device.Activation(compute.Activation{Y: x.Value, X: x.Value, Act: act})
 		return x
 	}
-	again := t.Recompute && keep && x.survives()
+	again := t.again(keep, x)
 	y := t.New(x.Value.Len(), keep && !again)
 	y.needs = x.needs
 	activate := func() { t.Device.Activation(compute.Activation{Y: y.Value, X: x.Value, Act: act}) }

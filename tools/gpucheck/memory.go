@@ -184,11 +184,13 @@ func (c *check) midModel(length int) (base, rows string, err error) {
 }
 
 // ownMost is what the driver may take of a device for itself beside the context, whatever the run's size: the code of kernels and of
-// cuBLASLt, local memory. pagesMost is what it may take for a run's allocations beyond their bytes, for pages of 2 MiB that they do not fill.
+// cuBLASLt, local memory. pagesMost is what it may take for a run's allocations beyond their bytes, for pages of 2 MiB that they do not
+// fill. An H100 took 2 and 12 MiB of plans from 3 to 12 GiB (docs/gpu): there is room for another driver, and none in which one layer's
+// weights could stay or be held twice, which are 116 MiB of shape1B in bfloat16.
 const (
-	ownMost     = 192 << 20
-	pagesShared = 50 // a fiftieth of the plan, and
-	pagesLeast  = 64 << 20
+	ownMost     = 64 << 20
+	pagesShared = 200 // of the plan one part in so many, and
+	pagesLeast  = 32 << 20
 )
 
 func pagesMost(plan int64) int64 { return plan/pagesShared + pagesLeast }
