@@ -308,10 +308,10 @@ enum { LATHE_ATTENTION_TILE = 64 };
 #define LATHE_PADDED(d) (((d) + 15) / 16 * 16)
 #define LATHE_FORWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (LATHE_PADDED(d) + 4 * (d) + LATHE_ATTENTION_TILE))
 
-// Attention of one query a sequence divides keys into parts; a part's result is its highest score, its sum and d values. Floats of all
-// parts lie before the workers' scratch; none where some sequence has more queries.
+// Attention of one query a sequence divides keys into parts; a part has a place of its own (kernel_attention_decode.h). Floats
+// of all parts lie before the workers' scratch; none where some sequence has more queries.
 enum { LATHE_DECODE_PART = 256 };
-#define LATHE_DECODE_PART_FLOATS(d) (2 + (d))
+#define LATHE_DECODE_PART_FLOATS(d) (3 + (d) + LATHE_ATTENTION_TILE)
 int64_t lathe_decode_parts(const lathe_attention_args *);
 int64_t lathe_decode_floats(const lathe_attention_args *);
 
