@@ -32,8 +32,8 @@ func BenchmarkDecode(b *testing.B) {
 			var k, v [layers]compute.Buffer
 			for l := range layers {
 				k[l], v[l] = alloc(c.sequences*c.rows*heads*d), alloc(c.sequences*c.rows*heads*d)
-				defer k[l].Free()
-				defer v[l].Free()
+				b.Cleanup(k[l].Free)
+				b.Cleanup(v[l].Free)
 			}
 			s := compute.AttentionShape{NQ: c.sequences, NK: c.sequences * c.rows, H: heads, KV: heads, D: d, Scale: 0.125}
 			for i := range c.sequences {
