@@ -25,6 +25,7 @@ type base struct {
 	rope     [2]rotary      // by Config.ropeOf
 	alibi    compute.Buffer // [H] slopes, or nil
 	work     workspace
+	keeping  *keeping         // or nil
 	grads    []compute.Buffer // of full fine-tuning
 	trainAll bool
 }
@@ -154,6 +155,7 @@ func (c *Config) embeddingScale(held compute.DType) float32 {
 }
 
 func (b *base) free() {
+	b.keeping.stop()
 	b.work.free()
 	for i := range b.rope {
 		b.rope[i].free()

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -47,7 +48,9 @@ func Load(dev compute.Device, f *Files, o LoadOptions, progress func(done, total
 
 // job is one tensor of the files on its way to the device.
 type job struct {
+	set    *safetensors.Set
 	src    safetensors.Tensor
+	sums   []uint32       // CRC-32C of the parts of a tensor of the cache; nil for one of the checkpoint
 	to     compute.Buffer // as many bytes as src has, but for float64; nil for a tensor that changes its form
 	finite bool           // its elements must be finite floats
 	tensor *tensor        // that changes its form when it has come; nil for bytes that are held as they are
@@ -62,9 +65,23 @@ func (j *job) weight() (w compute.Weight) {
 	return w
 }
 
-// load brings all tensors to the device.
+// load brings all tensors to the device, those that are quantised from the cache where it holds them.
 func (b *base) load(f *Files, progress func(done, total int64)) error {
-	jobs := b.jobs(f)
+	q := b.openCache(f)
+	defer q.close()
+	err := b.loadFrom(f, q, progress)
+	if errors.Is(err, errCache) {
+		q.discard()
+		err = b.loadFrom(f, nil, progress)
+	}
+	if err == nil && q != nil && !q.holds() {
+		b.keep(f, q)
+	}
+	return err
+}
+
+func (b *base) loadFrom(f *Files, q *quantFile, progress func(done, total int64)) error {
+	jobs := b.jobs(f, q)
 	var done, total int64
 	for _, j := range jobs {
 		total += int64(len(j.src.Data))
@@ -93,7 +110,7 @@ func (b *base) loadStaged(f *Files, jobs []job, count func(read int)) error {
 			j.to = j.tensor.stage(staged, j.dtype)
 		}
 	}
-	r := startReading(f.set, jobs)
+	r := startReading(jobs)
 	defer r.stop()
 	for p := range r.chunks {
 		if p.err != nil {
@@ -118,7 +135,7 @@ func (b *base) arrived(p chunk) error {
 }
 
 // jobs lists what has to be read, in the order in which it lies in the files.
-func (b *base) jobs(f *Files) []job {
+func (b *base) jobs(f *Files, q *quantFile) []job {
 	var jobs []job
 	for i := range b.tensors {
 		t := &b.tensors[i]
@@ -128,14 +145,19 @@ func (b *base) jobs(f *Files) []job {
 		case as.quant != nil:
 			jobs = append(jobs, b.quantizedJobs(f.set, t, as.quant)...)
 		case t.comesAs(as):
-			jobs = append(jobs, job{src: src, to: t.weight.Data, finite: true})
+			jobs = append(jobs, job{set: f.set, src: src, to: t.weight.Data, finite: true})
+		case q.holds() && t.weight.Quant != nil:
+			jobs = append(jobs, q.jobs(t)...)
 		default:
-			jobs = append(jobs, job{src: src, finite: true, tensor: t, dtype: as.dtype})
+			jobs = append(jobs, job{set: f.set, src: src, finite: true, tensor: t, dtype: as.dtype})
 		}
 	}
 	slices.SortStableFunc(jobs, func(x, y job) int {
-		fileX, atX := f.set.Position(x.src)
-		fileY, atY := f.set.Position(y.src)
+		if x.set != y.set {
+			return cmp.Compare(len(x.sums), len(y.sums)) // the cache behind the checkpoint
+		}
+		fileX, atX := x.set.Position(x.src)
+		fileY, atY := y.set.Position(y.src)
 		return cmp.Or(cmp.Compare(fileX, fileY), cmp.Compare(atX, atY))
 	})
 	return jobs
@@ -145,7 +167,7 @@ func (b *base) jobs(f *Files) []job {
 func (b *base) quantizedJobs(set *safetensors.Set, t *tensor, q *prequantized) []job {
 	from := func(suffix string, to compute.Buffer, finite bool) job {
 		src, _ := set.Tensor(t.name + suffix)
-		return job{src: src, to: to, finite: finite}
+		return job{set: set, src: src, to: to, finite: finite}
 	}
 	w := t.weight
 	if !q.DoubleQuant {

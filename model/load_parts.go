@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"hash/crc32"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ const partBytes = 512 << 10
 // tensor as it is stored; most of the time of the others goes to the system, which clears each page at its first touch. Files are read rather
 // than mapped: a mapping would cost nothing, but whoever wrote into the file during a run would change the run.
 func (b *base) loadParts(host compute.HostMemory, f *Files, jobs []job, count func(read int)) error {
-	l := &partLoading{host: host, set: f.set, jobs: jobs, reads: make(chan int, 64), errs: make([]error, len(jobs))}
+	l := &partLoading{host: host, jobs: jobs, reads: make(chan int, 64), errs: make([]error, len(jobs))}
 	l.failed.Store(int64(len(jobs)))
 	loaders := make([]partLoader, compute.Loaders(b.rule))
 	size, scales := b.loaderBytes(f.stored)
@@ -60,7 +61,6 @@ func (b *base) loaderBytes(as func(tensorSpec) stored) (size, scales int) {
 // partLoading is what loaders share.
 type partLoading struct {
 	host   compute.HostMemory
-	set    *safetensors.Set
 	jobs   []job
 	next   atomic.Int64 // job to be taken
 	failed atomic.Int64 // the first job that failed; those behind it need not be done
@@ -105,8 +105,11 @@ func (l *partLoader) load(i int64, j *job) error {
 	for at, size := 0, len(j.src.Data); at < size && i < l.failed.Load(); at += partBytes {
 		p := chunk{job: j, to: int64(at), data: l.place(j, at, min(partBytes, size-at))}
 		p.read = len(p.data)
-		if err := p.fill(l.set, int64(at)); err != nil {
-			return err
+		if err := p.fill(int64(at)); err != nil {
+			return j.blame(err)
+		}
+		if j.sums != nil && crc32.Checksum(p.data, castagnoli) != j.sums[at/partBytes] {
+			return errCache
 		}
 		if err := l.settle(p, w, scales); err != nil {
 			return err
@@ -117,6 +120,14 @@ func (l *partLoader) load(i int64, j *job) error {
 		return l.host.FillScales(w, scales)
 	}
 	return nil
+}
+
+// blame makes an error in reading a file of the cache one of the cache.
+func (j *job) blame(err error) error {
+	if j.sums != nil {
+		return fmt.Errorf("%w: %w", errCache, err)
+	}
+	return err
 }
 
 // place is where a part is read to: its own place where it stays as it is.

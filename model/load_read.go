@@ -33,7 +33,7 @@ type reading struct {
 	ended   sync.WaitGroup
 }
 
-func startReading(set *safetensors.Set, jobs []job) *reading {
+func startReading(jobs []job) *reading {
 	r := &reading{chunks: make(chan chunk, readAhead), buffers: make(chan []byte, readAhead), quit: make(chan struct{})}
 	for range readAhead {
 		r.buffers <- nil // made when there is something to read into it
@@ -41,7 +41,7 @@ func startReading(set *safetensors.Set, jobs []job) *reading {
 	r.ended.Go(func() {
 		defer close(r.chunks)
 		for i := range jobs {
-			if !r.read(set, &jobs[i]) {
+			if !r.read(&jobs[i]) {
 				return
 			}
 		}
@@ -59,7 +59,7 @@ func (r *reading) stop() {
 }
 
 // read reads one job and says whether to go on.
-func (r *reading) read(set *safetensors.Set, j *job) bool {
+func (r *reading) read(j *job) bool {
 	size := int64(len(j.src.Data))
 	for at := int64(0); at < size; {
 		var buffer []byte
@@ -74,7 +74,7 @@ func (r *reading) read(set *safetensors.Set, j *job) bool {
 		p := chunk{job: j, to: at, data: buffer[:min(chunkBytes, size-at)]}
 		p.read = len(p.data)
 		p.last = at+int64(p.read) == size
-		p.err = p.fill(set, at)
+		p.err = p.fill(at)
 		select {
 		case r.chunks <- p:
 		case <-r.quit:
@@ -89,9 +89,9 @@ func (r *reading) read(set *safetensors.Set, j *job) bool {
 }
 
 // fill reads, checks and, for float64, narrows the bytes.
-func (p *chunk) fill(set *safetensors.Set, at int64) error {
+func (p *chunk) fill(at int64) error {
 	src := p.job.src
-	if err := set.ReadAt(src, p.data, at); err != nil {
+	if err := p.job.set.ReadAt(src, p.data, at); err != nil {
 		return err
 	}
 	if !p.job.finite {

@@ -21,6 +21,8 @@ type LoadOptions struct {
 	// KeepDType holds float16 and bfloat16 matrices as they are stored, at half the memory and with the same results;
 	// else they become float32, as full fine-tuning needs.
 	KeepDType bool
+	// Cache keeps what Quant4 made.
+	Cache QuantCache
 }
 
 // Model is a base with or without an adapter: a view, cheap to make.

@@ -161,7 +161,7 @@ func (e *engine) prepare(id int64, c Start) (*trainer.Run, error) {
 	return trainer.Prepare(e.s.ctx, dev, c.Config, trainer.Options{
 		Group:  group,
 		Resume: c.Resume, MaxSteps: c.MaxSteps, StopAfter: c.StopAfter, PauseOnSaveError: e.s.options.PauseOnSaveError,
-		SkipRows: c.SkipRows, RateScale: c.RateScale,
+		SkipRows: c.SkipRows, RateScale: c.RateScale, QuantCache: e.s.options.QuantCache,
 		Progress: func(stage string, done, total int64) {
 			e.s.post(id, Preparing{Stage: stage, Done: done, Total: total})
 		},

@@ -11,6 +11,7 @@ import (
 
 	"lathe/compute"
 	"lathe/datasets"
+	"lathe/model"
 )
 
 // ErrClosed says that the session has ended.
@@ -28,6 +29,8 @@ type Options struct {
 	// OpenGauges, when set, opens the gauges of the GPUs that a device computes on; nil without an error for a device that has
 	// none. It and what it returns are called on a goroutine of their own, which may hang without holding up anything.
 	OpenGauges func(compute.Info) (GaugeReader, error)
+	// QuantCache keeps runs' bases in 4 bits for the next run.
+	QuantCache model.QuantCache
 	// PauseOnSaveError pauses a run whose checkpoint could not be written, for somebody who watches to make room; without it
 	// such a run ends.
 	PauseOnSaveError bool

@@ -33,6 +33,8 @@ type Options struct {
 	// RateScale, when not 0, multiplies run.yaml's learning_rate from here on, until another is given; a checkpoint remembers
 	// it. 1 is run.yaml's own rate again.
 	RateScale float64
+	// QuantCache, where its folder is set, keeps the base's weights in 4 bits for the next run.
+	QuantCache model.QuantCache
 	// Progress, when set, hears of long work before the first step: "read train_file", "load model" and so on; total is -1
 	// when it is not known yet.
 	Progress func(stage string, done, total int64)
@@ -301,7 +303,9 @@ func (r *Run) load(ctx context.Context, opts Options) (err error) {
 		}
 	}
 	r.dev.ResetPeak()
-	if r.base, err = model.Load(r.dev, files, r.loadOptions(r.dev.Info()), progress); err != nil {
+	options := r.loadOptions(r.dev.Info())
+	options.Cache = opts.QuantCache
+	if r.base, err = model.Load(r.dev, files, options, progress); err != nil {
 		return fmt.Errorf("model_name_or_path: %w", err)
 	}
 	if err := ctx.Err(); err != nil {

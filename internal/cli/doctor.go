@@ -85,7 +85,7 @@ func diagnose(e *env) []checkup {
 		)
 	}
 	checks = append(checks, gpuChecks()...)
-	return append(checks, productsCheck(), gaugeCheck(), terminalCheck(e))
+	return append(checks, productsCheck(), gaugeCheck(), cacheCheck(), terminalCheck(e))
 }
 
 // gpuChecks are a line for the driver and one for each GPU that it has, with the self-test of the first.

@@ -52,7 +52,7 @@ func (f *modelFlags) load(e *env) (*loaded, error) {
 	}
 	l := &loaded{dev: dev, files: files}
 	bar := newProgress(e.stderr)
-	options := model.LoadOptions{Quant4: f.in4bit, QuantType: quantType, DoubleQuant: f.doubleQuant, KeepDType: true}
+	options := model.LoadOptions{Quant4: f.in4bit, QuantType: quantType, DoubleQuant: f.doubleQuant, KeepDType: true, Cache: quantCache()}
 	l.model, err = model.Load(dev, files, options, func(done, total int64) {
 		bar.set("loading", done>>20, total>>20, "MiB")
 	})

@@ -69,7 +69,7 @@ func localDevice(spec string, local int) string {
 
 // options complete a session's: its device, and how its runs find their other ranks.
 func (p placement) options(e *env, quiet bool, o session.Options) session.Options {
-	o.Device, o.OpenDevice = p.devices[0], openDevice
+	o.Device, o.OpenDevice, o.QuantCache = p.devices[0], openDevice, quantCache()
 	switch {
 	case p.launched:
 		o.Group = func(ctx context.Context, dev compute.Device, _ session.Start) (compute.Group, error) {
@@ -123,7 +123,7 @@ func (e *env) work(ctx context.Context, l distributed.Launch, device string, sta
 	defer context.AfterFunc(ctx, func() { control.Stop(true) })() // rank 0 saves, and all stop
 	run, err := trainer.Prepare(context.WithoutCancel(ctx), dev, start.Config, trainer.Options{
 		Resume: start.Resume, MaxSteps: start.MaxSteps, StopAfter: start.StopAfter, SkipRows: start.SkipRows, RateScale: start.RateScale,
-		Group: group,
+		Group: group, QuantCache: quantCache(),
 	})
 	if err != nil {
 		return configError(err)

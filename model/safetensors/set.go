@@ -197,6 +197,18 @@ func (s *Set) Files() []string {
 	return paths
 }
 
+// Stat describes the files that are open, whatever has happened to their names since; none for a set in memory.
+func (s *Set) Stat() (infos []os.FileInfo, err error) {
+	for _, f := range s.files {
+		info, err := f.file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
 // Bytes is the size of all tensors together.
 func (s *Set) Bytes() int64 {
 	var n int64
