@@ -110,7 +110,7 @@ func TestQuantCacheOfAnotherCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, _ := set.Tensor("model.layers.1.mlp.up_proj.weight")
+	x, _ := set.Tensor("model.layers.0.mlp.up_proj.weight")
 	_, at := set.Position(x)
 	set.Close()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -193,7 +193,7 @@ func TestQuantCacheMakesRoom(t *testing.T) {
 		}
 		return path
 	}
-	oldest := write("a.safetensors", 100_000, old)
+	oldest := write("a.safetensors", 10_000, old)
 	left := write(".b.safetensors.tmp-17", 1000, old)
 	young := write(".c.safetensors.tmp-18", 1000, time.Now())
 	other := write("notes.txt", 1000, old)
@@ -205,7 +205,7 @@ func TestQuantCacheMakesRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Cache.MaxBytes = info.Size() + second.Size() + 50_000
+	o.Cache.MaxBytes = info.Size() + second.Size() + 5_000
 	loadBytes(t, dir, o)
 	files := cachedFiles(t, o.Cache)
 	for path, stays := range map[string]bool{first: true, oldest: false, left: false, young: true, other: true} {
