@@ -30,13 +30,13 @@ func quantCache() model.QuantCache {
 
 // cacheCheck tells where weights in 4 bits are kept, and how to be rid of them.
 func cacheCheck() checkup {
-	c, q := checkup{Name: "4-bit cache", OK: true}, quantCache()
+	c, q := checkup{Name: "cache", OK: true}, quantCache()
 	if q.Dir == "" || runtime.GOOS != "linux" {
-		c.Text = "off: a base is quantised at each start"
+		c.Text = "none: a base in 4 bits is quantised at each start"
 		return c
 	}
 	files, total := q.Held()
-	c.Text = fmt.Sprintf("%s, %s in %d files, at most %s; rm -r it to be rid of them, %s=off keeps none, %s=FOLDER keeps them elsewhere",
+	c.Text = fmt.Sprintf("bases in 4 bits in %s, %s in %d files, at most %s; rm -r it to be rid of them, %s=off keeps none, %s=FOLDER keeps them elsewhere",
 		q.Dir, bytesText(total), files, bytesText(q.MaxBytes), quantCacheVariable, quantCacheVariable)
 	return c
 }
