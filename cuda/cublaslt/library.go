@@ -8,6 +8,7 @@ package cublaslt
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -45,6 +46,8 @@ func (l *Library) symbols() map[string]*uintptr {
 
 // load opens the library at path and looks up its calls, which needs no GPU.
 func load(path string) (*Library, error) {
+	runtime.LockOSThread() // as in driver: dlopen's reason for a failure is the thread's own
+	defer runtime.UnlockOSThread()
 	h, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, err

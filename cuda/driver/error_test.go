@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -73,6 +75,25 @@ func TestNoDriver(t *testing.T) {
 	systemPaths = []string{"liblathe-no-such-driver.so.1"}
 	_, err = Open("")
 	wantError(t, err, ErrNoDriver, "no NVIDIA driver is installed here", "install driver 550", "--gpus all")
+}
+
+// What dlopen says of a failure is the thread's own, and a goroutine can wake up on another one: with many of them at work the reason was
+// empty now and then.
+func TestNoDriverSaysWhyOnABusyMachine(t *testing.T) {
+	var working sync.WaitGroup
+	for range 16 {
+		working.Go(func() {
+			for range 500 {
+				_, err := openPure("liblathe-no-such-driver.so.1")
+				if err == nil || !strings.Contains(err.Error(), "cannot open shared object file") {
+					t.Errorf("the error is %v", err)
+					return
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	working.Wait()
 }
 
 func TestNotACUDALibrary(t *testing.T) {

@@ -92,6 +92,8 @@ func (p *pure) symbols() []symbol {
 
 // openPure loads the library at path and looks up its calls.
 func openPure(path string) (*pure, error) {
+	runtime.LockOSThread() // dlopen's reason for a failure is asked for in a second call, and is the thread's own
+	defer runtime.UnlockOSThread()
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		return nil, err
