@@ -203,10 +203,14 @@ func (d *document) sweep(f *File, s Sweep) {
 		})
 	}
 	d.say("\n### A token's cost over %s", map[string]string{"tokens": "the row's length", "parameters": "the model's size"}[s.Over])
+	kept := ""
+	if s.Rounds > 1 {
+		kept = fmt.Sprintf(" Of %d rounds over all sizes the fastest of each is kept.", s.Rounds)
+	}
 	if s.Over == "tokens" {
-		d.say("\n%s, one row a step. %s", s.Method, flat(s))
+		d.say("\n%s, one row a step.%s %s", s.Method, kept, flat(s))
 	} else {
-		d.say("\n%s, one row of 512 tokens a step. %s", s.Method, linear(s.Points))
+		d.say("\n%s, one row of 512 tokens a step.%s %s", s.Method, kept, linear(s.Points))
 	}
 	d.table(rows)
 	d.plots[name] = plot("training, "+s.Method+": µs a token", map[string]string{"tokens": "tokens of the row", "parameters": "parameters"}[s.Over], "µs", true, ticks, []line{all, rest})
@@ -238,12 +242,15 @@ func flat(s Sweep) string {
 
 // linear compares the models' rates: cost is linear in the work where the rate is one.
 func linear(points []SweepPoint) string {
-	low, high := math.Inf(1), 0.0
+	low, larger, high := math.Inf(1), math.Inf(1), 0.0
 	for _, p := range points {
 		low, high = min(low, p.GFLOPs), max(high, p.GFLOPs)
+		if p.Parameters >= 10e6 {
+			larger = min(larger, p.GFLOPs)
+		}
 	}
-	return fmt.Sprintf("The rate, which would be one where cost is exactly linear in the work, lies between %.1f and %.1f GFLOP/s (a small model's parameters "+
-		"are mostly embedding, which costs nothing).", low, high)
+	return fmt.Sprintf("The rate, which would be one where cost is exactly linear in the work, lies between %.1f and %.1f GFLOP/s, and between %.1f and %.1f from 10 M "+
+		"parameters on: a smaller model spends its time on logits and softmax over a vocabulary that does not shrink with it (see what was tried).", low, high, larger, high)
 }
 
 func (d *document) history(files []*File) {

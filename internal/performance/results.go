@@ -166,6 +166,7 @@ type Sweep struct {
 	Head
 	Over   string       `json:"over"` // tokens or parameters
 	Method string       `json:"method"`
+	Rounds int          `json:"rounds,omitempty"` // over all points, of which the fastest of each is kept; one where it is not said
 	Points []SweepPoint `json:"points"`
 }
 
