@@ -87,6 +87,9 @@ static void end(const gemm_job *j) {
         j->kernels->end();
 }
 
+// a_at is row `row` of a float32 A that lies in rows, from depth k of the pass on.
+static const float *a_at(const gemm_job *j, int64_t row, int64_t k) { return (const float *)j->g->a.data + row * j->g->a.rs + j->k0 + k; }
+
 // prepare_a makes panels [a0,a1) of A ready over depth [k,k+kc) of the pass: by reference where they are read as they lie, else in scratch.
 static block_of_a prepare_a(const gemm_job *j, float *scratch, int64_t a0, int64_t a1, int64_t k, int64_t kc) {
     const lathe_matrix *a = &j->g->a;
@@ -94,7 +97,7 @@ static block_of_a prepare_a(const gemm_job *j, float *scratch, int64_t a0, int64
     block_of_a block = {.panels = scratch, .lies = j->by_row ? max64(0, min64(kc, j->g->k - (j->k0 + k))) : 0};
     if (block.lies > 0 && j->lies) {
         block.lda = a->rs;
-        block.rows = (const float *)a->data + row * a->rs + j->k0 + k;
+        block.rows = a_at(j, row, k);
     } else if (block.lies > 0) {
         block.lda = block.lies + GEMM_PANEL_SLACK;
         block.rows = scratch;
@@ -111,11 +114,10 @@ static block_of_a prepare_a(const gemm_job *j, float *scratch, int64_t a0, int64
 
 // next_panel is what tile number `tile` of panel pa of A wants of the panel after it, where that lies somewhere and follows in memory.
 static wanted next_panel(const gemm_job *j, const block_of_a *block, int64_t pa, int64_t k, int64_t tile) {
-    const lathe_matrix *a = &j->g->a;
     const int64_t from = tile * (block->lies / GEMM_FETCH) * GEMM_LINE;
-    if (!j->lies || block->lies == 0 || from >= j->mr * a->rs * (int64_t)sizeof(float))
+    if (!j->lies || block->lies == 0 || from >= j->mr * j->g->a.rs * (int64_t)sizeof(float))
         return (wanted){0};
-    return (wanted){(const char *)((const float *)a->data + (pa + 1) * j->mr * a->rs + j->k0 + k) + from, GEMM_LINE};
+    return (wanted){(const char *)a_at(j, (pa + 1) * j->mr, k) + from, GEMM_LINE};
 }
 
 // many_rows computes a block of C: B is packed already, A is packed for each depth, unless it is read in rows, and stays in
@@ -146,6 +148,7 @@ static int reads_in_place(const gemm_job *j, int64_t b1, int64_t k, int64_t kc) 
     return b->type == LATHE_F32 && !j->g->narrow && b->cs == 1 && j->a_panels <= 2 && j->k0 + k + kc <= j->g->k && b_cols(j, b1 - 1) == b_width(j, b1 - 1);
 }
 
+// in_place is where panel pb of a float32 B lies whose lanes are contiguous, from depth k of the pass on.
 static const float *in_place(const gemm_job *j, int64_t pb, int64_t k) {
     return (const float *)j->g->b.data + (j->k0 + k) * j->g->b.rs + j->n0 + pb * j->kernels->nr;
 }
@@ -162,8 +165,8 @@ static wanted next_block(const gemm_job *j, int64_t group, int64_t panel, int64_
     }
     if (b->type != LATHE_F32 || b->cs != 1 || group >= j->b_groups || line >= j->kc || j->k0 + k + line >= j->g->k)
         return (wanted){0};
-    const int64_t col = j->n0 + (first_of(group, j->b_groups, j->b_panels) + panel) * j->kernels->nr;
-    return (wanted){(const char *)((const float *)b->data + (j->k0 + k + line) * b->rs + col), b->rs * (int64_t)sizeof(float)};
+    const int64_t pb = first_of(group, j->b_groups, j->b_panels) + panel;
+    return (wanted){(const char *)in_place(j, pb, k + line), b->rs * (int64_t)sizeof(float)};
 }
 
 // few_rows computes a group of columns of C: A is packed already, panels of B are packed just before their only use.

@@ -28,8 +28,8 @@ INLINE float v_sum(vec v) {
 INLINE __m256i first(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-// Stores under a mask take as long as a tile's depth of 20 on AMD's first cores with AVX2: a border goes by fours, twos and ones.
 INLINE vec v_load_n(const float *p, int64_t n) { return _mm256_maskload_ps(p, first(n)); }
+// A border goes by fours, twos and ones: stores under a mask are microcode on AMD's processors.
 INLINE void v_store_n(float *p, vec v, int64_t n) {
     if (n >= VLEN) {
         v_store(p, v);

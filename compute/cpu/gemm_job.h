@@ -6,8 +6,8 @@
 #include "pool.h"
 
 enum {
-    GEMM_PACK_GROUP = 8,       // panels that are packed at a time
-    GEMM_SIDE_BY_SIDE = 32,    // depth at a time of panels that are packed side by side
+    GEMM_PACK_GROUP = 8,    // panels that are packed at a time
+    GEMM_SIDE_BY_SIDE = 32, // depth at a time of panels that are packed side by side
 };
 
 // A job is one pass: all of m, columns [n0,n0+n), depth [k0,k0+k) of the product extended by U·V. Depth counts both parts, each filled

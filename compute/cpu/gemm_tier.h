@@ -16,10 +16,10 @@
 // block, so this constant decides bits: it is the same in all tiers and for any number of threads.
 enum {
     GEMM_KC = 704,
-    GEMM_FETCH = 4,
+    GEMM_FETCH = 4, // slots of depth from one fetch of gemm_tile.next to the next one
     GEMM_MAX_MR = 32,
     GEMM_MAX_NR = 32,
-    GEMM_PACK_LANES = 256,  // lanes that are packed side by side at most
+    GEMM_PACK_LANES = 256, // lanes that are packed side by side at most
     GEMM_PANEL_SLACK = 16, // floats that packing may write beyond a panel
     GEMV_MAX_M = 16,  // rows of a product that are computed as vectors
     QUANT4_STEP = 32, // elements that v_quant4 looks up: 16 bytes

@@ -78,7 +78,8 @@ static __attribute__((noinline)) void product_pairs(const gemm_kernels *pairs, i
                 const int height = (int)(m - i0 < pairs->mr ? m - i0 : pairs->mr);
                 pairs->pack_a(rows, (height + pairs->height - 1) / pairs->height * pairs->height, &left, lane, depth, i0, height, k0, kc, 1);
                 for (int p = 0; p < PAIRS_PANELS && cols[p] > 0; p++) {
-                    gemm_tile t = {.next = (const char *)columns[p], .c = c + i0 * ldc + j0 + p * pairs->nr, .ldc = ldc, .rows = height, .cols = cols[p], .add = add || k0 > 0};
+                    gemm_tile t = {.c = c + i0 * ldc + j0 + p * pairs->nr, .ldc = ldc, .rows = height, .cols = cols[p], .add = add || k0 > 0};
+                    t.next = (const char *)columns[p]; // nothing else is wanted soon
                     pairs->tile(&t, slots, rows, columns[p], width[p], 0);
                 }
             }
