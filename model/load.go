@@ -91,7 +91,7 @@ func (b *base) loadFrom(f *Files, q *quantFile, progress func(done, total int64)
 			progress(done, total)
 		}
 	}
-	if host := compute.HostOf(b.dev); host != nil && compute.Loaders(b.rule) > 0 {
+	if host := b.partHost(); host != nil {
 		return b.loadParts(host, f, jobs, count)
 	}
 	return b.loadStaged(f, jobs, count)

@@ -47,6 +47,14 @@ func (b *base) loadParts(host compute.HostMemory, f *Files, jobs []job, count fu
 	return nil
 }
 
+// partHost is the host's memory where tensors are loaded in parts, else nil.
+func (b *base) partHost() compute.HostMemory {
+	if compute.Loaders(b.rule) == 0 {
+		return nil
+	}
+	return compute.HostOf(b.dev)
+}
+
 // loaderBytes is what one loader holds, and how much of it is for scales that are to be quantised themselves.
 func (b *base) loaderBytes(as func(tensorSpec) stored) (size, scales int) {
 	for i := range b.tensors {

@@ -66,7 +66,7 @@ type quantFile struct {
 // openCache finds the file that belongs to a checkpoint; nil where none is to be read or written.
 func (b *base) openCache(f *Files) *quantFile {
 	q := &quantFile{QuantCache: b.options.Cache}
-	if q.Dir == "" || compute.HostOf(b.dev) == nil || compute.Loaders(b.rule) == 0 {
+	if q.Dir == "" || b.partHost() == nil {
 		return nil
 	}
 	h := sha256.New()

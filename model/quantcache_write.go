@@ -35,7 +35,7 @@ func (b *base) keep(f *Files, q *quantFile) {
 	tensors := b.quantised(f)
 	k := &keeping{file: q}
 	b.keeping = k
-	host := compute.HostOf(b.dev)
+	host := b.partHost()
 	k.done.Go(func() { _ = k.write(host, tensors) })
 }
 
