@@ -201,10 +201,8 @@ func TestStoredNames(t *testing.T) {
 		{"a bias too many", "falcon 7b", nil, []func(map[string]safetensors.Tensor){add("transformer.h.0.self_attention.dense.bias")}, "dense.bias"},
 	} {
 		t.Run(c.family+"/"+c.name, func(t *testing.T) {
-			m, dir := smallModel(t, dev, c.family), t.TempDir()
-			if err := m.Save(dir); err != nil {
-				t.Fatal(err)
-			}
+			m := smallModel(t, dev, c.family)
+			dir := savedModel(t, m)
 			for _, edit := range c.tensors {
 				editTensors(t, filepath.Join(dir, "model.safetensors"), edit)
 			}

@@ -19,10 +19,7 @@ import (
 func writeModel(t *testing.T, edit func(config map[string]any)) string {
 	t.Helper()
 	m := randomModel(t, openDevice(t), LoadOptions{})
-	dir := t.TempDir()
-	if err := m.Save(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := savedModel(t, m)
 	if edit != nil {
 		editJSON(t, filepath.Join(dir, "config.json"), edit)
 	}

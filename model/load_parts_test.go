@@ -30,10 +30,7 @@ func writeAs(t *testing.T, cfg Config, dtype safetensors.DType) string {
 		t.Fatal(err)
 	}
 	defer m.Free()
-	dir := t.TempDir()
-	if err := m.Save(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := savedModel(t, m)
 	editTensors(t, filepath.Join(dir, safetensors.SingleFile), func(all map[string]safetensors.Tensor) {
 		for name, x := range all {
 			values, err := safetensors.Float32s(x)

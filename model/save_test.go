@@ -7,6 +7,16 @@ import (
 	"testing"
 )
 
+// savedModel saves a model into a folder of its own.
+func savedModel(t testing.TB, m *Model) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := m.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func TestSaveRoundTrip(t *testing.T) {
 	dev := openDevice(t)
 	in := randomInput(20)
@@ -19,10 +29,7 @@ func TestSaveRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Free()
-		dir := t.TempDir()
-		if err := m.Save(dir); err != nil {
-			t.Fatal(err)
-		}
+		dir := savedModel(t, m)
 		f := openFiles(t, dir)
 		if f.Parameters() != cfg.Parameters() || f.Bytes() != 4*cfg.Parameters() || f.DType() != "float32" {
 			t.Errorf("%d parameters in %d bytes of %s, want %d", f.Parameters(), f.Bytes(), f.DType(), cfg.Parameters())
@@ -44,10 +51,7 @@ func TestSaveRoundTrip(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("the saved model scores otherwise: %v", err)
 		}
-		second := t.TempDir()
-		if err := again.Save(second); err != nil {
-			t.Fatal(err)
-		}
+		second := savedModel(t, again)
 		sameFile(t, filepath.Join(dir, "model.safetensors"), filepath.Join(second, "model.safetensors"))
 		embedded, err := OpenFS(os.DirFS(dir))
 		if err != nil {
@@ -67,10 +71,7 @@ func TestSaveRoundTrip(t *testing.T) {
 // A bfloat16 checkpoint that is kept as it is stored is written as it was read.
 func TestSaveKeepsBFloat16(t *testing.T) {
 	m := loadModel(t, openDevice(t), "llama-gqa-bf16", LoadOptions{KeepDType: true})
-	dir := t.TempDir()
-	if err := m.Save(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := savedModel(t, m)
 	f := openFiles(t, dir)
 	if f.DType() != "bfloat16" || f.Config.DType != "bfloat16" {
 		t.Errorf("saved as %s, config.json says %s", f.DType(), f.Config.DType)
