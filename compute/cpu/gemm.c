@@ -45,36 +45,49 @@ typedef struct {
     int64_t lda, lies, stride;  // stride floats from one panel to the next
 } block_of_a;
 
+// A panel_of_b is a panel of B over a block of depth: packed, unless `rows` says where the first `lies` slots are, in rows ld apart, from
+// which a tile packs them on its way.
+typedef struct {
+    const float *rows;
+    float *panel;
+    int64_t ld, lies;
+} panel_of_b;
+
 // Memory that is wanted soon: a tile fetches a cache line of it every GEMM_FETCH slots of depth, each `step` bytes after the one before.
 typedef struct {
     const char *at; // or NULL
     int64_t step;
 } wanted;
 
-// multiply computes the tile of panel `i` of a block of A and panel pb of B over depth [k,k+kc) of the pass; ldb is 0 where b is packed.
-static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64_t kc, const block_of_a *a, int64_t i, const float *b,
-                     int64_t ldb, wanted next) {
+// multiply computes the tile of panel `i` of a block of A and panel pb of B over depth [k,k+kc) of the pass.
+static void multiply(const gemm_job *j, int64_t pa, int64_t pb, int64_t k, int64_t kc, const block_of_a *a, int64_t i, panel_of_b b, wanted next) {
     const lathe_gemm_args *g = j->g;
     const int first = j->k0 + k == 0;
-    const int64_t row = pa * j->mr, col = j->n0 + pb * j->kernels->nr, depth = kc >> j->pairs;
-    const float *panel = a->panels + i * a->stride;
-    gemm_tile t = {.rows = a_rows(j, pa), .cols = b_cols(j, pb), .ldc = g->ldc, .transposed = g->transpose_c};
+    const int64_t row = pa * j->mr, col = j->n0 + pb * j->kernels->nr;
+    const float *from = a->panels + i * a->stride;
+    int64_t depth = kc >> j->pairs;
+    gemm_tile t = {.rows = a_rows(j, pa), .cols = b_cols(j, pb), .ldc = g->ldc, .transposed = g->transpose_c, .rest_kc = depth};
     t.c = g->c + (g->transpose_c ? col * g->ldc + row : row * g->ldc + col);
     t.bias = first && g->bias ? g->bias + (g->transpose_c ? row : col) : NULL;
     t.add = !first || g->accumulate;
-    t.next = next.at ? next.at : (const char *)b; // which is there in any case
-    t.next_step = next.step;
-    const int ahead = ldb ? GEMM_AHEAD_ROWS : GEMM_AHEAD_PACKED;
-    if (!ldb)
-        ldb = b_width(j, pb);
-    if (a->lies == 0) {
-        j->kernels->tile(&t, depth, panel, b, ldb, ahead);
-        return;
+    if (a->lies > 0) {
+        t.lda = a->lda;
+        t.rest = from;
+        depth = a->lies;
+        from = a->rows + i * j->mr * a->lda;
     }
-    t.lda = a->lda;
-    t.rest = panel;
-    t.rest_kc = depth - a->lies;
-    j->kernels->tile(&t, a->lies, a->rows + i * j->mr * a->lda, b, ldb, ahead);
+    if (b.rows) {
+        t.panel = b.panel;
+        t.rest = from + b.lies * t.rows;
+        depth = b.lies;
+    }
+    t.rest_kc -= depth;
+    t.next = next.at ? next.at : (const char *)from; // which is there in any case
+    t.next_step = next.step;
+    if (b.rows)
+        j->kernels->tile(&t, depth, from, b.rows, b.ld, GEMM_AHEAD_ROWS);
+    else
+        j->kernels->tile(&t, depth, from, b.panel, b_width(j, pb), GEMM_AHEAD_PACKED);
 }
 
 // begin and end enclose the tiles of a task.
@@ -136,16 +149,18 @@ static void many_rows(void *arg, int index, int worker) {
         for (int64_t s = b0; s < b1; s += strip)
             for (int64_t pa = a0; pa < a1; pa++)
                 for (int64_t pb = s; pb < min64(s + strip, b1); pb++)
-                    multiply(j, pa, pb, k, kc, &a, pa - a0, shared_panel(j, pb) + slots(j, k, b_width(j, pb)), 0,
+                    multiply(j, pa, pb, k, kc, &a, pa - a0, (panel_of_b){.panel = shared_panel(j, pb) + slots(j, k, b_width(j, pb))},
                              pa + 1 < a1 ? next_panel(j, &a, pa, k, pb - s) : (wanted){0});
     }
     end(j);
 }
 
-// reads_in_place says whether panels of B up to b1 can be read as they lie: whole, float32, lanes contiguous, and hardly used again.
-static int reads_in_place(const gemm_job *j, int64_t b1, int64_t k, int64_t kc) {
+// lies_in_lanes is how much of depth [k,k+kc) of panels up to b1 tiles can read of B as it lies: where it is float32, whole, and lanes are contiguous.
+static int64_t lies_in_lanes(const gemm_job *j, int64_t b1, int64_t k, int64_t kc) {
     const lathe_matrix *b = &j->g->b;
-    return b->type == LATHE_F32 && !j->g->narrow && b->cs == 1 && j->a_panels <= 2 && j->k0 + k + kc <= j->g->k && b_cols(j, b1 - 1) == b_width(j, b1 - 1);
+    if (!j->kernels->reads_rows || b->type != LATHE_F32 || b->cs != 1 || b_cols(j, b1 - 1) < j->kernels->nr)
+        return 0;
+    return max64(0, min64(kc, j->g->k - (j->k0 + k)));
 }
 
 // in_place is where panel pb of a float32 B lies whose lanes are contiguous, from depth k of the pass on.
@@ -169,7 +184,8 @@ static wanted next_block(const gemm_job *j, int64_t group, int64_t panel, int64_
     return (wanted){(const char *)in_place(j, pb, k + line), b->rs * (int64_t)sizeof(float)};
 }
 
-// few_rows computes a group of columns of C: A is packed already, panels of B are packed just before their only use.
+// few_rows computes a group of columns of C: A is packed already, panels of B are packed just before their only use or by the first tile that
+// reads them.
 static void few_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     float *packed = j->private_ + (int64_t)worker * GEMM_PRIVATE;
@@ -178,14 +194,16 @@ static void few_rows(void *arg, int index, int worker) {
     begin(j);
     for (int64_t k = 0; k < j->k; k += j->kc) {
         const int64_t kc = min64(j->kc, j->k - k);
-        const int lies = reads_in_place(j, b1, k, kc);
-        if (!lies)
-            pack_panels(j, 0, packed, stride, b0, b1, k, kc);
+        const int64_t lies = lies_in_lanes(j, b1, k, kc);
+        pack_panels(j, 0, packed + slots(j, lies, j->kernels->nr), stride, b0, b1, k + lies, kc - lies);
         for (int64_t pa = 0; pa < j->a_panels; pa++) {
             const block_of_a a = {.panels = shared_panel(j, pa) + slots(j, k, a_height(j, pa))};
-            for (int64_t pb = b0; pb < b1; pb++)
-                multiply(j, pa, pb, k, kc, &a, 0, lies ? in_place(j, pb, k) : packed + (pb - b0) * stride, lies ? j->g->b.rs : 0,
-                         next_block(j, index, pb - b0, pa, k));
+            for (int64_t pb = b0; pb < b1; pb++) {
+                panel_of_b b = {.panel = packed + (pb - b0) * stride};
+                if (lies > 0 && pa == 0)
+                    b = (panel_of_b){.rows = in_place(j, pb, k), .ld = j->g->b.rs, .lies = lies, .panel = b.panel};
+                multiply(j, pa, pb, k, kc, &a, 0, b, next_block(j, index, pb - b0, pa, k));
+            }
         }
     }
     end(j);

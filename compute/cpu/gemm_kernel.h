@@ -3,10 +3,14 @@
 
 #include "gemm_pack.h"
 
+// What a tile reads as it lies.
+enum { PANELS, ROWS_OF_A, ROWS_OF_B };
+
 // sum_slots adds the outer products of a column of A and a row of B for each k (in slots) to sums in registers, and returns where B goes
 // on. Element i of the column is row[i/3][i%3·lda], where lda is not 0: addresses of three rows cost one register and no arithmetic.
+// Rows of B are written to `panel` too, unless it is NULL.
 INLINE const float *sum_slots(vec acc[MR][2], int rows, int vecs, int by_row, int64_t kc, const float *a, int64_t lda, const float *b,
-                              int64_t ldb, int64_t fetch, const char *next, int64_t step) {
+                              int64_t ldb, int64_t fetch, const char *next, int64_t step, float *panel) {
     const float *row[(MR + 2) / 3];
 #pragma GCC unroll 5
     for (int i = 0; i < (rows + 2) / 3; i++)
@@ -16,6 +20,12 @@ INLINE const float *sum_slots(vec acc[MR][2], int rows, int vecs, int by_row, in
 #pragma GCC unroll 2
         for (int j = 0; j < vecs; j++)
             bv[j] = v_load(b + j * VLEN);
+        if (panel) {
+#pragma GCC unroll 2
+            for (int j = 0; j < vecs; j++)
+                v_store(panel + j * VLEN, bv[j]);
+            panel += vecs * VLEN;
+        }
         if (k % GEMM_FETCH == 0) {
             __builtin_prefetch(next, 0, 2);
             next += step;
@@ -39,9 +49,10 @@ INLINE const float *sum_slots(vec acc[MR][2], int rows, int vecs, int by_row, in
     return b;
 }
 
-// multiply_tile is the micro-kernel: sums of one tile, kept in registers.
-INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int by_row, int64_t kc, const float *a, const float *b, int64_t ldb,
+// multiply_tile is the micro-kernel: sums of one tile, kept in registers. `reads` says which operand is read as it lies.
+INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int reads, int64_t kc, const float *a, const float *b, int64_t ldb,
                           int ahead) {
+    const int by_row = reads == ROWS_OF_A, packs = reads == ROWS_OF_B;
     vec acc[MR][2];
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
@@ -52,9 +63,13 @@ INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int by_row, in
         for (int j = 0; j < vecs; j++)
             acc[i][j] = v_zero();
     }
-    b = sum_slots(acc, rows, vecs, by_row, kc, a, t->lda, b, ldb, ahead * ldb, t->next, t->next_step);
-    if (by_row && t->rest_kc > 0)
-        sum_slots(acc, rows, vecs, 0, t->rest_kc, t->rest, 0, b, ldb, ahead * ldb, (const char *)b, 0);
+    b = sum_slots(acc, rows, vecs, by_row, kc, a, t->lda, b, ldb, ahead * ldb, t->next, t->next_step, packs ? t->panel : NULL);
+    if (packs) {
+        ldb = vecs * VLEN;
+        b = t->panel + kc * ldb;
+    }
+    if ((by_row || packs) && t->rest_kc > 0)
+        sum_slots(acc, rows, vecs, 0, t->rest_kc, t->rest, 0, b, ldb, ahead * ldb, (const char *)b, 0, NULL);
     if (!t->transposed) {
         store_tile(t, rows, vecs, acc);
         return;
@@ -68,29 +83,36 @@ INLINE void multiply_tile(const gemm_tile *t, int rows, int vecs, int by_row, in
     store_columns(t, sums);
 }
 
-// Instances for each height, one and two vectors wide; A in packed panels, or in rows.
-#define DEFINE_TILE_OF(NAME, ROWS, VECS, BY_ROW)                                                                             \
+// Instances for each height, one and two vectors wide: A and B in packed panels, A in rows, B in rows that become a panel.
+#define DEFINE_TILE_OF(NAME, ROWS, VECS, READS)                                                                              \
     TARGET static void NAME##_##ROWS##_##VECS(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb,   \
                                               int ahead) {                                                                   \
-        multiply_tile(t, ROWS, VECS, BY_ROW, kc, a, b, ldb, ahead);                                                          \
+        multiply_tile(t, ROWS, VECS, READS, kc, a, b, ldb, ahead);                                                           \
     }
-#define DEFINE_TILE(ROWS, VECS) DEFINE_TILE_OF(tile, ROWS, VECS, 0)
+#define DEFINE_TILE(ROWS, VECS) DEFINE_TILE_OF(tile, ROWS, VECS, PANELS)
 #define NAME_TILE(ROWS, VECS) tile_##ROWS##_##VECS
 DEFINE_TILES(DEFINE_TILE, 1)
 DEFINE_TILES(DEFINE_TILE, 2)
 #if LATHE_PAIRS
-#define NAME_ROWS_TILE(ROWS, VECS) tile_##ROWS##_##VECS
+#define NAME_ROWS_TILE NAME_TILE
+#define NAME_PACKING_TILE NAME_TILE
 #else
-#define DEFINE_ROWS_TILE(ROWS, VECS) DEFINE_TILE_OF(rows_tile, ROWS, VECS, 1)
+#define DEFINE_ROWS_TILE(ROWS, VECS) DEFINE_TILE_OF(rows_tile, ROWS, VECS, ROWS_OF_A)
 #define NAME_ROWS_TILE(ROWS, VECS) rows_tile_##ROWS##_##VECS
+#define DEFINE_PACKING_TILE(ROWS, VECS) DEFINE_TILE_OF(packing_tile, ROWS, VECS, ROWS_OF_B)
+#define NAME_PACKING_TILE(ROWS, VECS) packing_tile_##ROWS##_##VECS
 DEFINE_TILES(DEFINE_ROWS_TILE, 1)
 DEFINE_TILES(DEFINE_ROWS_TILE, 2)
+DEFINE_TILES(DEFINE_PACKING_TILE, 1)
+DEFINE_TILES(DEFINE_PACKING_TILE, 2)
 #endif
 
 static void tile(const gemm_tile *t, int64_t kc, const float *a, const float *b, int64_t ldb, int ahead) {
-    static void (*const tiles[2][2][MR])(const gemm_tile *, int64_t, const float *, const float *, int64_t, int) = {
-        {{TILES(NAME_TILE, 1)}, {TILES(NAME_TILE, 2)}},
-        {{TILES(NAME_ROWS_TILE, 1)}, {TILES(NAME_ROWS_TILE, 2)}},
+    static void (*const tiles[3][2][MR])(const gemm_tile *, int64_t, const float *, const float *, int64_t, int) = {
+        [PANELS] = {{TILES(NAME_TILE, 1)}, {TILES(NAME_TILE, 2)}},
+        [ROWS_OF_A] = {{TILES(NAME_ROWS_TILE, 1)}, {TILES(NAME_ROWS_TILE, 2)}},
+        [ROWS_OF_B] = {{TILES(NAME_PACKING_TILE, 1)}, {TILES(NAME_PACKING_TILE, 2)}},
     };
-    tiles[t->lda != 0][t->cols > VLEN][t->rows - 1](t, kc, a, b, ldb, ahead);
+    const int reads = t->panel ? ROWS_OF_B : t->lda ? ROWS_OF_A : PANELS;
+    tiles[reads][t->cols > VLEN][t->rows - 1](t, kc, a, b, ldb, ahead);
 }

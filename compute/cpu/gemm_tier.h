@@ -33,9 +33,11 @@ typedef struct {
     int transposed;
     const float *bias; // [cols] added, [rows] where transposed, or NULL
     int add;           // add to what C holds
-    // Where lda is not 0, A lies in rows that far apart, and `rest` is a packed panel of the rest_kc slots that follow in depth.
+    // Where lda is not 0, A lies in rows that far apart, and `rest` is a packed panel of the rest_kc slots that follow in depth. Where panel is
+    // not NULL, B lies in rows, which are packed into it on the way; it holds the rest_kc slots that follow already, and A's are at `rest`.
     int64_t lda, rest_kc;
     const float *rest;
+    float *panel;
     // A cache line that is wanted later is fetched every GEMM_FETCH slots, each next_step bytes after the one before.
     const char *next;
     int64_t next_step;
