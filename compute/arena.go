@@ -11,6 +11,8 @@ type Arena struct {
 	used int64
 	peak int64
 	err  error
+
+	touched int64 // bytes from the start that have their memory
 }
 
 const arenaAlign = 256
@@ -43,6 +45,16 @@ func (a *Arena) Alloc(t DType, n int) Buffer {
 	a.used = end
 	a.peak = max(a.peak, end)
 	return b
+}
+
+// Touch has the system give so many bytes from the start their memory, before a step that fills the arena so far.
+func (a *Arena) Touch(bytes int64) {
+	bytes = min(bytes, a.size)
+	if bytes <= a.touched {
+		return
+	}
+	Touch(a.dev, a.mem.Slice(int(a.touched), int(bytes-a.touched)))
+	a.touched = bytes
 }
 
 // Mark is the arena's fill now, for Release.

@@ -143,6 +143,9 @@ type HostMemory interface {
 	FillPart(dst Weight, scales Buffer, at int, src Buffer) error
 	// FillScales quantises the scales of a doubly quantised weight all parts of which are filled.
 	FillScales(dst Weight, scales Buffer) error
+	// Touch has the system give a buffer its memory now, by all threads of the device at once, where it would else give each page at the
+	// first write, amid an operation. The content stays. Unlike the others it is called by the goroutine that owns the device.
+	Touch(Buffer)
 }
 
 // HostOf is the device as a HostMemory, or the device behind it that is one and owns the same buffers; nil where there is none.

@@ -48,6 +48,13 @@ func From[T Element](d Device, src []T) (Buffer, error) {
 	return b, nil
 }
 
+// Touch is HostMemory's on a device that has it; others need none.
+func Touch(d Device, b Buffer) {
+	if host := HostOf(d); host != nil {
+		host.Touch(b)
+	}
+}
+
 // ByteLen is a buffer's size in bytes.
 func ByteLen(b Buffer) int64 { return int64(b.Len()) * int64(b.DType().Size()) }
 

@@ -104,6 +104,8 @@ func (m *Model) prepare(in Input, o *StepOptions) error {
 	if err := m.work.grow(m.dev, need); err != nil {
 		return fmt.Errorf("reserve memory for %d tokens: %w", len(in.Tokens), err)
 	}
+	m.work.saved.Touch(need.saved)
+	m.work.scratch.Touch(need.scratch)
 	return nil
 }
 

@@ -139,6 +139,14 @@ func (d *Device) Cast(dst, src compute.Buffer) {
 	})
 }
 
+// Touch is compute.HostMemory's.
+func (d *Device) Touch(b compute.Buffer) {
+	c := d.begin("Touch")
+	if p := c.Any("buffer", b); c.OK {
+		C.lathe_touch(p, C.int64_t(compute.ByteLen(b)))
+	}
+}
+
 // Zero clears a buffer of any type.
 func (d *Device) Zero(b compute.Buffer) {
 	c := d.begin("Zero")

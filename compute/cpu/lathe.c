@@ -4,6 +4,7 @@
 #include <stdlib.h>   // posix_memalign
 #include <string.h>   // memcpy, memset
 #include <sys/mman.h> // mmap
+#include <unistd.h>   // sysconf
 
 #include "pool.h"
 
@@ -108,3 +109,34 @@ int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward, int
     if (backward && parts > 1) floats += parts * 2 * a->nk * a->kv * a->d;
     return floats;
 }
+
+#if defined(__linux__)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 // Linux 5.14; an older one refuses, and gives memory at the first write
+#endif
+
+enum { HUGE_PAGE = 2 << 20 };
+
+typedef struct {
+    uintptr_t from, to; // whole pages
+} touch_args;
+
+// touch_task takes one huge page: where two threads write first into the same one, the system clears one for each and drops one.
+static void touch_task(void *arg, int index, int worker) {
+    const touch_args *a = arg;
+    uintptr_t from = a->from / HUGE_PAGE * HUGE_PAGE + (uintptr_t)index * HUGE_PAGE, to = from + HUGE_PAGE;
+    (void)worker;
+    if (from < a->from) from = a->from;
+    if (to > a->to) to = a->to;
+    madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+}
+
+void lathe_touch(void *p, int64_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p / page * page;
+    const uintptr_t to = ((uintptr_t)p + (uintptr_t)bytes + page - 1) / page * page;
+    touch_args a = {from, to};
+    if (bytes > 0) lathe_parallel((int)((to - 1) / HUGE_PAGE - from / HUGE_PAGE) + 1, touch_task, &a);
+}
+#else
+void lathe_touch(void *p, int64_t bytes) { (void)p, (void)bytes; }
+#endif

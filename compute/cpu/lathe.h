@@ -301,6 +301,7 @@ void *lathe_alloc(int64_t bytes);
 void lathe_free(void *, int64_t bytes);
 void lathe_copy(void *dst, const void *src, int64_t bytes);
 void lathe_zero(void *dst, int64_t bytes);
+void lathe_touch(void *, int64_t bytes); // its pages get their memory now; the content stays
 
 // Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker of a
 // forward pass wants.
