@@ -27,6 +27,8 @@ func crossEntropies(b *bench) {
 		"several chunks": {n: 1100, c: 8, v: 65, ignored: none},
 		"many words":     {n: 3, c: 24, v: 40001, ignored: some},
 		"large logits":   {n: 7, c: 32, v: 300, ignored: none, logitMul: 30},
+		"both":           {n: 9, c: 16, v: 5003, ignored: none, logitMul: 30}, // the highest score rises along the row
+		"cap and both":   {n: 9, c: 16, v: 5003, ignored: none, logitMul: 30, softcap: 20, bias: true},
 		"bfloat16 head":  {n: 20, c: 65, v: 130, ignored: some, weight: "bfloat16"},
 		"nf4 head":       {n: 20, c: 64, v: 130, ignored: some, weight: "nf4 double"},
 	} {

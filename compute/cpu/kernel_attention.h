@@ -39,8 +39,8 @@ static float before(const query_tile *t) { return t->pairs ? 1 : t->a->scale; }
 static float after(const query_tile *t) { return t->pairs ? t->a->scale : 1; }
 
 static void tile_open(query_tile *t, const lathe_attention_args *a, const gemm_kernels *pairs, const lathe_span *span, int64_t kv,
-                      int64_t h0, int64_t heads, int64_t row0) {
-    int64_t rows = span->q_len * heads - row0;
+                      int64_t row0) {
+    int64_t heads = a->h / a->kv, h0 = kv * heads, rows = span->q_len * heads - row0;
     t->a = a;
     t->pairs = pairs;
     t->span = span;
@@ -206,9 +206,30 @@ static void attend(query_tile *t, const forward_scratch *s) {
     }
 }
 
+// How many tiles of queries there are, each a task.
+static int64_t attention_tasks(const lathe_attention_args *a) {
+    int64_t tasks = 0;
+    for (int64_t i = 0; i < a->nspans; i++) tasks += (a->spans[i].q_len * (a->h / a->kv) + TILE - 1) / TILE * a->kv;
+    return tasks;
+}
+
+// Opens the tile of a task and returns its number. Tiles of one key head follow each other, for its keys are in the cache; the last come
+// first, as they see most keys.
+static int64_t tile_of_task(query_tile *t, const lathe_attention_args *a, const gemm_kernels *pairs, int64_t task) {
+    int64_t group = a->h / a->kv, tiles;
+    const lathe_span *span = a->spans;
+    for (;; span++, task -= tiles * a->kv) {
+        tiles = (span->q_len * group + TILE - 1) / TILE;
+        if (task < tiles * a->kv) break;
+    }
+    int64_t kv = task / tiles, tile = tiles - 1 - task % tiles;
+    tile_open(t, a, pairs, span, kv, tile * TILE);
+    return tile;
+}
+
 static void attention_task(void *arg, int index, int worker) {
     const lathe_attention_args *a = arg;
-    int64_t d = a->d, group = a->h / a->kv, padded = LATHE_PADDED(d), task = index;
+    int64_t d = a->d, padded = LATHE_PADDED(d);
     float *p = a->scratch + worker * LATHE_FORWARD_FLOATS(d);
     forward_scratch s = {.rows = p, .columns = p + TILE * padded};
     s.keys = s.columns + TILE * d;
@@ -216,17 +237,8 @@ static void attention_task(void *arg, int index, int worker) {
     s.result = s.values + TILE * d;
     s.scores = s.result + TILE * d;
     const gemm_kernels *pairs = pairs_begin(a);
-    for (const lathe_span *span = a->spans; span < a->spans + a->nspans; span++) {
-        int64_t tiles = (span->q_len * group + TILE - 1) / TILE;
-        if (task >= tiles * a->kv) {
-            task -= tiles * a->kv;
-            continue;
-        }
-        query_tile t; // tiles of one key head follow each other, for its keys are in the cache; the last see most keys
-        int64_t kv = task / tiles, tile = tiles - 1 - task % tiles;
-        tile_open(&t, a, pairs, span, kv, kv * group, group, tile * TILE);
-        attend(&t, &s);
-        break;
-    }
+    query_tile t;
+    tile_of_task(&t, a, pairs, index);
+    attend(&t, &s);
     pairs_end(pairs);
 }

@@ -1,13 +1,14 @@
-// Flash attention, backward: scores are computed again from Q, K and the log-sum-exp of the forward pass. One task is one
-// span, one key head and one part of the query heads that share it; parts give wide machines enough tasks where there are
-// few key heads, and their sums are added in a fixed order.
+// Flash attention, backward: scores are computed again from Q, K and the log-sum-exp of the forward pass. One task is one tile of
+// queries, so that one row of one head occupies several threads too. The tiles of a span and a key head, which all add to the same dK and
+// dV, are tasks that follow each other, the last queries first, and each adds to a tile of keys after the one before it has: sums have
+// one order on any number of threads, and the tasks run one behind the other along the keys without waiting for more than a beginning.
 
 typedef struct {
     float *rows, *columns;           // queries times scale where that goes before the product [TILE, padded], [d, TILE]
     float *out_rows, *out_columns;   // gradient of the output, likewise
     float *keys, *values;            // [TILE, d]
     float *scores, *slopes, *result; // [TILE, TILE], [TILE, TILE], gradient of the queries [d, TILE]
-    float *dk, *dv;                  // [k_len, padded]
+    float *dk, *dv;                  // what the tile adds to them [TILE, padded]
 } backward_scratch;
 
 // Scores[n, TILE] become probabilities, slopes[n, TILE] (dOut·V) the scores' gradients, for LANES rows.
@@ -38,14 +39,53 @@ static void attend_backward_chunk(const query_tile *t, const backward_scratch *s
     product_transposed_add(t->pairs, d, width, n, s->keys, d, s->slopes + r, TILE, s->result + r, TILE);
 }
 
-// The gradients of n keys and values from `first` on, which are keys i … i+n of the tile, by the rows from r on.
-static void keys_backward(const query_tile *t, const backward_scratch *s, int64_t r, int64_t i, int64_t n, int64_t first) {
+// What the rows from r on add to the gradients of n keys and values, which are i … i+n of the tile of keys.
+static void keys_backward(const query_tile *t, const backward_scratch *s, int64_t r, int64_t i, int64_t n) {
     int64_t padded = LATHE_PADDED(t->a->d), at = i * TILE + r;
-    product_add(t->pairs, n, padded, t->rows - r, s->scores + at, TILE, s->out_rows + r * padded, padded, s->dv + first * padded, padded);
-    product_add(t->pairs, n, padded, t->rows - r, s->slopes + at, TILE, s->rows + r * padded, padded, s->dk + first * padded, padded);
+    product(t->pairs, n, padded, t->rows - r, s->scores + at, TILE, s->out_rows + r * padded, padded, s->dv + i * padded, padded);
+    product(t->pairs, n, padded, t->rows - r, s->slopes + at, TILE, s->rows + r * padded, padded, s->dk + i * padded, padded);
 }
 
-static void attend_backward(query_tile *t, const backward_scratch *s) {
+// Adds rows[n, padded] times scale to the rows of n keys from `first` on of dK or dV; the first tile of queries writes them.
+static void keys_add(const query_tile *t, float *to, const float *rows, float scale, int64_t first, int64_t n, int writes) {
+    int64_t d = t->a->d, padded = LATHE_PADDED(d);
+    vf factor = v_set(scale);
+    for (int64_t j = 0; j < n; j++) {
+        float *row = to + ((t->span->k_start + first + j) * t->a->kv + t->kv) * d;
+        for (int64_t i = 0; i < d; i += LANES) {
+            vf sum = writes ? v_zero() : v_get(row + i, d - i);
+            v_put(row + i, v_fma(v_load(rows + j * padded + i), factor, sum), d - i);
+        }
+    }
+}
+
+// One tile of keys: n from `first` on.
+static void keys_attend_backward(const query_tile *t, const backward_scratch *s, int64_t first, int64_t n, const float *lse,
+                                 const float *delta) {
+    const lathe_attention_args *a = t->a;
+    int64_t width = t->vectors * LANES, padded = LATHE_PADDED(a->d), seen[TILE / CHUNK_ROWS];
+    int masked = !tile_sees_all(t, first, n), step = chunk_rows(t, masked);
+    keys_load(t, a->k, first, n, s->keys);
+    keys_load(t, a->v, first, n, s->values);
+    for (int64_t r = 0; r < width; r += step) {
+        int64_t keys = seen[r / CHUNK_ROWS] = step < TILE ? keys_seen(t, r, first, n) : n;
+        if (keys > 0) attend_backward_chunk(t, s, r, width - r < step ? width - r : step, first, keys, masked, lse, delta);
+    }
+    for (int64_t i = 0, r = 0; i < n; i += step) { // rows that do not see a key lie before those that do
+        int64_t some = n - i < step ? n - i : step;
+        while (r < width && seen[r / CHUNK_ROWS] <= i) r += step;
+        if (r < t->rows) {
+            keys_backward(t, s, r, i, some);
+            continue;
+        }
+        memset(s->dk + i * padded, 0, (size_t)(some * padded) * sizeof(float));
+        memset(s->dv + i * padded, 0, (size_t)(some * padded) * sizeof(float));
+    }
+}
+
+// One tile of queries. `passed` counts the tiles of keys that it is done with, `previous` is the count of the one before it, or null for the
+// first of its key head.
+static void attend_backward(query_tile *t, const backward_scratch *s, const int *previous, int *passed) {
     const lathe_attention_args *a = t->a;
     int64_t d = a->d, width = t->vectors * LANES, padded = LATHE_PADDED(d);
     float lse[TILE] = {0}, delta[TILE] = {0};
@@ -61,20 +101,18 @@ static void attend_backward(query_tile *t, const backward_scratch *s) {
     }
     for (int64_t first = 0; first < t->span->k_len; first += TILE) {
         int64_t n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE;
-        if (!tile_sees(t, first, n)) continue;
-        int masked = !tile_sees_all(t, first, n), step = chunk_rows(t, masked);
-        int64_t seen[TILE / CHUNK_ROWS];
-        keys_load(t, a->k, first, n, s->keys);
-        keys_load(t, a->v, first, n, s->values);
-        for (int64_t r = 0; r < width; r += step) {
-            int64_t keys = seen[r / CHUNK_ROWS] = step < TILE ? keys_seen(t, r, first, n) : n;
-            if (keys > 0) attend_backward_chunk(t, s, r, width - r < step ? width - r : step, first, keys, masked, lse, delta);
-        }
-        for (int64_t i = 0, r = 0; i < n; i += step) { // rows that do not see a key lie before those that do
-            while (r < width && seen[r / CHUNK_ROWS] <= i) r += step;
-            if (r < t->rows) keys_backward(t, s, r, i, n - i < step ? n - i : step, first + i);
-        }
+        if (tile_sees(t, first, n))
+            keys_attend_backward(t, s, first, n, lse, delta);
+        else if (!previous)
+            memset(s->dk, 0, (size_t)(2 * TILE * padded) * sizeof(float));
+        else
+            continue; // no later task sees a key beyond those that this one sees, so that waiting for those is enough
+        if (previous) lathe_await(previous, (int)(first / TILE));
+        keys_add(t, a->dk, s->dk, t->pairs ? a->scale : 1, first, n, !previous); // products in bfloat16 have taken queries as they are
+        keys_add(t, a->dv, s->dv, 1, first, n, !previous);
+        lathe_announce(passed, (int)(first / TILE) + 1);
     }
+    lathe_announce(passed, INT32_MAX);
     transpose(s->rows, padded, s->result, TILE, d, width); // the queries are done with: their place takes dq
     for (int64_t r = 0; r < t->rows; r++)
         for (int64_t i = 0; i < d; i += LANES)
@@ -83,11 +121,9 @@ static void attend_backward(query_tile *t, const backward_scratch *s) {
 
 static void attention_backward_task(void *arg, int index, int worker) {
     const lathe_attention_args *a = arg;
-    int64_t d = a->d, padded = LATHE_PADDED(d), parts = lathe_attention_parts(a), group = a->h / a->kv;
-    const lathe_span *span = a->spans + index / (a->kv * parts);
-    int64_t kv = index / parts % a->kv, part = index % parts;
-    int64_t from = group * part / parts, to = group * (part + 1) / parts;
-    float *p = a->scratch + worker * lathe_attention_worker(a, 1);
+    int64_t d = a->d, padded = LATHE_PADDED(d), group = a->h / a->kv, tile;
+    int *passed = (int *)a->scratch + index;
+    float *p = a->scratch + lathe_attention_counts(a) + worker * LATHE_BACKWARD_FLOATS(d);
     backward_scratch s = {.rows = p, .out_rows = p + TILE * padded, .columns = p + 2 * TILE * padded};
     s.out_columns = s.columns + TILE * d;
     s.keys = s.out_columns + TILE * d;
@@ -96,49 +132,22 @@ static void attention_backward_task(void *arg, int index, int worker) {
     s.scores = s.result + TILE * d;
     s.slopes = s.scores + TILE * TILE;
     s.dk = s.slopes + TILE * TILE;
-    s.dv = s.dk + span->k_len * padded;
-    memset(s.dk, 0, (size_t)(2 * span->k_len * padded) * sizeof(float));
+    s.dv = s.dk + TILE * padded;
     const gemm_kernels *pairs = pairs_begin(a);
-    for (int64_t row = 0; row < span->q_len * (to - from); row += TILE) {
-        query_tile t;
-        tile_open(&t, a, pairs, span, kv, kv * group + from, to - from, row);
-        attend_backward(&t, &s);
-    }
-    if (pairs)
-        for (int64_t i = 0; i < span->k_len * padded; i++) s.dk[i] *= a->scale; // as the queries were not
+    query_tile t;
+    tile = tile_of_task(&t, a, pairs, index);
+    attend_backward(&t, &s, (tile + 1) * TILE < t.span->q_len * group ? passed - 1 : 0, passed);
     pairs_end(pairs);
-    float *dk = a->dk, *dv = a->dv;
-    if (parts > 1) {
-        dk = a->scratch + lathe_threads() * lathe_attention_worker(a, 1) + part * 2 * a->nk * a->kv * d;
-        dv = dk + a->nk * a->kv * d;
-    }
-    for (int64_t j = 0; j < span->k_len; j++) {
-        int64_t at = ((span->k_start + j) * a->kv + kv) * d;
-        memcpy(dk + at, s.dk + j * padded, (size_t)d * sizeof(float));
-        memcpy(dv + at, s.dv + j * padded, (size_t)d * sizeof(float));
-    }
-}
-
-// Adds the parts of one row of keys.
-static void attention_sum_task(void *arg, int index, int worker) {
-    const lathe_attention_args *a = arg;
-    const lathe_span *span = a->spans + index;
-    int64_t row = a->kv * a->d, parts = lathe_attention_parts(a), all = a->nk * row;
-    const float *from = a->scratch + lathe_threads() * lathe_attention_worker(a, 1);
-    (void)worker;
-    for (int64_t i = span->k_start * row; i < (span->k_start + span->k_len) * row; i++) {
-        float dk = 0, dv = 0;
-        for (int64_t part = 0; part < parts; part++) {
-            dk += from[part * 2 * all + i];
-            dv += from[part * 2 * all + all + i];
-        }
-        a->dk[i] = dk;
-        a->dv[i] = dv;
-    }
 }
 
 static void attention_backward(const lathe_attention_args *a) {
-    int64_t parts = lathe_attention_parts(a);
-    lathe_parallel((int)(a->nspans * a->kv * parts), attention_backward_task, (void *)a);
-    if (parts > 1) lathe_parallel((int)a->nspans, attention_sum_task, (void *)a);
+    const size_t row = (size_t)(a->kv * a->d);
+    for (const lathe_span *s = a->spans; s < a->spans + a->nspans; s++)
+        if (s->q_len == 0 && s->k_len > 0) { // no task of its own
+            memset(a->dk + (size_t)s->k_start * row, 0, (size_t)s->k_len * row * sizeof(float));
+            memset(a->dv + (size_t)s->k_start * row, 0, (size_t)s->k_len * row * sizeof(float));
+        }
+    const int64_t tasks = attention_tasks(a);
+    memset(a->scratch, 0, (size_t)tasks * sizeof(int));
+    lathe_parallel((int)tasks, attention_backward_task, (void *)a);
 }

@@ -178,7 +178,5 @@ static void attention(const lathe_attention_args *a) {
         attention_decode(a);
         return;
     }
-    int64_t tasks = 0;
-    for (int64_t i = 0; i < a->nspans; i++) tasks += (a->spans[i].q_len * (a->h / a->kv) + TILE - 1) / TILE * a->kv;
-    lathe_parallel((int)tasks, attention_task, (void *)a);
+    lathe_parallel((int)attention_tasks(a), attention_task, (void *)a);
 }

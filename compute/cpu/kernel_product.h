@@ -103,8 +103,7 @@ static __attribute__((noinline)) void product_pairs(const gemm_kernels *pairs, i
             product_rows(1, transposed, add, m, k, a, lda, b + j, ldb, c + j, ldc);                                    \
     }
 
-DEFINE_PRODUCT(product, 0, 0)               // C = A·B
-DEFINE_PRODUCT(product_add, 0, 1)           // C += A·B
+DEFINE_PRODUCT(product, 0, 0)                // C = A·B
 DEFINE_PRODUCT(product_transposed_add, 1, 1) // C += Aᵀ·B, A stored [k,m]
 
 // dst[j][i] = src[i][j] for i < rows, j < columns.

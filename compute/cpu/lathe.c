@@ -85,29 +85,19 @@ void lathe_copy(void *dst, const void *src, int64_t bytes) {
 
 void lathe_zero(void *dst, int64_t bytes) { lathe_copy(dst, 0, bytes); }
 
-// Parts fill 32 threads, within what the group of heads has.
-int64_t lathe_attention_parts(const lathe_attention_args *a) {
-    int64_t group = a->h / a->kv, tasks = a->nspans * a->kv, parts = tasks > 0 ? (32 + tasks - 1) / tasks : 1;
-    return parts < group ? parts : group;
-}
-
 int64_t lathe_decode_parts(const lathe_attention_args *a) { return (a->longest + LATHE_DECODE_PART - 1) / LATHE_DECODE_PART; }
 
 int64_t lathe_decode_floats(const lathe_attention_args *a) {
     return a->nq == a->nspans ? a->nspans * a->h * lathe_decode_parts(a) * LATHE_DECODE_PART_FLOATS(a->d) : 0;
 }
 
-int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
-    int64_t tile = LATHE_ATTENTION_TILE, d = a->d, padded = LATHE_PADDED(d);
-    if (!backward) return LATHE_FORWARD_FLOATS(d);
-    return tile * (2 * padded + 5 * d + 2 * tile) + 2 * a->longest * padded;
+int64_t lathe_attention_counts(const lathe_attention_args *a) {
+    return ((a->nq * (a->h / a->kv) / LATHE_ATTENTION_TILE + a->nspans) * a->kv + 15) / 16 * 16;
 }
 
 int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward, int threads) {
-    int64_t floats = threads * lathe_attention_worker(a, backward), parts = lathe_attention_parts(a);
-    if (!backward) floats += lathe_decode_floats(a);
-    if (backward && parts > 1) floats += parts * 2 * a->nk * a->kv * a->d;
-    return floats;
+    if (backward) return lathe_attention_counts(a) + threads * LATHE_BACKWARD_FLOATS(a->d);
+    return threads * LATHE_FORWARD_FLOATS(a->d) + lathe_decode_floats(a);
 }
 
 #if defined(__linux__)

@@ -303,11 +303,11 @@ void lathe_copy(void *dst, const void *src, int64_t bytes);
 void lathe_zero(void *dst, int64_t bytes);
 void lathe_touch(void *, int64_t bytes); // its pages get their memory now; the content stays
 
-// Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker of a
-// forward pass wants.
+// Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker wants.
 enum { LATHE_ATTENTION_TILE = 64 };
 #define LATHE_PADDED(d) (((d) + 15) / 16 * 16)
 #define LATHE_FORWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (LATHE_PADDED(d) + 4 * (d) + LATHE_ATTENTION_TILE))
+#define LATHE_BACKWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (4 * LATHE_PADDED(d) + 5 * (d) + 2 * LATHE_ATTENTION_TILE))
 
 // Attention of one query a sequence divides keys into parts; a part has a place of its own (kernel_attention_decode.h). Floats
 // of all parts lie before the workers' scratch; none where some sequence has more queries.
@@ -316,10 +316,9 @@ enum { LATHE_DECODE_PART = 256 };
 int64_t lathe_decode_parts(const lathe_attention_args *);
 int64_t lathe_decode_floats(const lathe_attention_args *);
 
-// Into how many parts a backward pass divides the query heads that share a key head: a function of the shape alone.
-int64_t lathe_attention_parts(const lathe_attention_args *);
-// Floats of scratch for one worker, and for all of an operation on that number of threads.
-int64_t lathe_attention_worker(const lathe_attention_args *, int backward);
+// A backward pass has a count for each tile of queries before the workers' scratch: at least so many floats' place.
+int64_t lathe_attention_counts(const lathe_attention_args *);
+// Floats of scratch for an operation on that number of threads.
 int64_t lathe_attention_scratch(const lathe_attention_args *, int backward, int threads);
 
 #endif

@@ -257,6 +257,17 @@ static void wait_done(int tasks) {
     pthread_mutex_unlock(&pool.mutex);
 }
 
+void lathe_await(const int *count, int n) {
+    for (int left = spins(); __atomic_load_n(count, __ATOMIC_ACQUIRE) <= n; left--) {
+        if (left > 0)
+            relax();
+        else
+            sched_yield();
+    }
+}
+
+void lathe_announce(int *count, int n) { __atomic_store_n(count, n, __ATOMIC_RELEASE); }
+
 int lathe_alone(int alone) {
     const int was = nested;
     nested = alone;

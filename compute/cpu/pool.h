@@ -15,6 +15,11 @@ void lathe_parallel(int tasks, lathe_task fn, void *arg);
 // device of the process may set the number of threads anew.
 void lathe_parallel_on(int workers, int tasks, lathe_task fn, void *arg);
 
+// lathe_await returns once *count is above n, and sees what was written before lathe_announce set it. A task may wait so for one of a
+// lower index: that one is done or runs, because tasks are claimed in their order.
+void lathe_await(const int *count, int n);
+void lathe_announce(int *count, int n);
+
 // lathe_alone makes lathe_parallel run its tasks one after the other on this thread (alone) or as ever (0). It returns what was before.
 int lathe_alone(int alone);
 
