@@ -60,7 +60,7 @@ func (c *checked) attention(s compute.AttentionShape) C.lathe_attention_args {
 	c.Attention(s)
 	// In bfloat16 nothing is rounded on tiers that do not multiply it faster: float32 is more exact.
 	c.Want(s.Compute == compute.F32 || s.Compute == compute.BF16, "attention in %s was asked for, this device multiplies in float32", s.Compute)
-	args := attentionSize(s)
+	args := attentionSize(s, c.d.threads)
 	args.scale, args.softcap, args.window, args.prefix = C.float(s.Scale), C.float(s.Softcap), C.int64_t(s.Window), C.int64_t(s.Prefix)
 	args.alibi, args.no_causal = c.optional("Alibi", s.Alibi, s.H), flag(s.NoCausal)
 	args.narrow = flag(s.Compute == compute.BF16)
@@ -68,15 +68,25 @@ func (c *checked) attention(s compute.AttentionShape) C.lathe_attention_args {
 }
 
 // attentionSize is what the workspace depends on.
-func attentionSize(s compute.AttentionShape) C.lathe_attention_args {
+func attentionSize(s compute.AttentionShape, threads C.int) C.lathe_attention_args {
 	longest := 0
 	for _, p := range s.Spans {
 		longest = max(longest, p.KLen)
 	}
 	return C.lathe_attention_args{
 		nspans: C.int64_t(len(s.Spans)), longest: C.int64_t(longest), nq: C.int64_t(s.NQ), nk: C.int64_t(s.NK),
-		h: C.int64_t(s.H), kv: C.int64_t(s.KV), d: C.int64_t(s.D),
+		h: C.int64_t(s.H), kv: C.int64_t(s.KV), d: C.int64_t(s.D), by_head: flag(sharesOut(s, int(threads))),
 	}
+}
+
+// sharesOut says whether key heads keep all threads busy to the end as tasks of a backward pass, or nearly: the longest, which may be
+// the last, takes at most a quarter of a thread's time. It decides no bits.
+func sharesOut(s compute.AttentionShape, threads int) bool {
+	all, longest := 0, 0
+	for _, p := range s.Spans {
+		all, longest = all+p.QLen*p.KLen, max(longest, p.QLen*p.KLen)
+	}
+	return all*s.KV >= 4*threads*longest
 }
 
 // spanBytes is the place of a list of spans.

@@ -206,25 +206,25 @@ static void attend(query_tile *t, const forward_scratch *s) {
     }
 }
 
-// How many tiles of queries there are, each a task.
+// How many tiles of queries a key head of a span has, and all together.
+static int64_t query_tiles(const lathe_attention_args *a, const lathe_span *span) {
+    return (span->q_len * (a->h / a->kv) + TILE - 1) / TILE;
+}
+
 static int64_t attention_tasks(const lathe_attention_args *a) {
     int64_t tasks = 0;
-    for (int64_t i = 0; i < a->nspans; i++) tasks += (a->spans[i].q_len * (a->h / a->kv) + TILE - 1) / TILE * a->kv;
+    for (int64_t i = 0; i < a->nspans; i++) tasks += query_tiles(a, a->spans + i) * a->kv;
     return tasks;
 }
 
-// Opens the tile of a task and returns its number. Tiles of one key head follow each other, for its keys are in the cache; the last come
-// first, as they see most keys.
-static int64_t tile_of_task(query_tile *t, const lathe_attention_args *a, const gemm_kernels *pairs, int64_t task) {
-    int64_t group = a->h / a->kv, tiles;
+// Opens the tile of a task and says whether it is the first of its key head. These tiles follow each other, for the keys are in the cache;
+// the last come first, as they see most keys.
+static int tile_of_task(query_tile *t, const lathe_attention_args *a, const gemm_kernels *pairs, int64_t task) {
     const lathe_span *span = a->spans;
-    for (;; span++, task -= tiles * a->kv) {
-        tiles = (span->q_len * group + TILE - 1) / TILE;
-        if (task < tiles * a->kv) break;
-    }
-    int64_t kv = task / tiles, tile = tiles - 1 - task % tiles;
-    tile_open(t, a, pairs, span, kv, tile * TILE);
-    return tile;
+    for (; task >= query_tiles(a, span) * a->kv; span++) task -= query_tiles(a, span) * a->kv;
+    int64_t tiles = query_tiles(a, span), before = task % tiles;
+    tile_open(t, a, pairs, span, task / tiles, (tiles - 1 - before) * TILE);
+    return before == 0;
 }
 
 static void attention_task(void *arg, int index, int worker) {

@@ -1,15 +1,24 @@
-// Flash attention, backward: scores are computed again from Q, K and the log-sum-exp of the forward pass. One task is one tile of
-// queries, so that one row of one head occupies several threads too. The tiles of a span and a key head, which all add to the same dK and
-// dV, are tasks that follow each other, the last queries first, and each adds to a tile of keys after the one before it has: sums have
-// one order on any number of threads, and the tasks run one behind the other along the keys without waiting for more than a beginning.
+// Flash attention, backward: scores are computed again from Q, K and the log-sum-exp of the forward pass. All tiles of queries of a span and
+// a key head add to the same dK and dV, the last queries first. Where key heads share out among the threads, each is one task, whose sums
+// lie beside each other in the cache. Where they are few, a tile is a task, and adds to a tile of keys after the tile before it has: the
+// tasks run one behind the other along the keys, so that one row of one head occupies several threads. The bits are the same.
 
 typedef struct {
     float *rows, *columns;           // queries times scale where that goes before the product [TILE, padded], [d, TILE]
     float *out_rows, *out_columns;   // gradient of the output, likewise
     float *keys, *values;            // [TILE, d]
     float *scores, *slopes, *result; // [TILE, TILE], [TILE, TILE], gradient of the queries [d, TILE]
-    float *dk, *dv;                  // what the tile adds to them [TILE, padded]
+    float *sum;                      // what the tile adds to dK or dV [TILE, padded]
+    float *dk, *dv;                  // where these are summed: rows of the span's keys, `stride` apart
+    int64_t stride;
 } backward_scratch;
+
+// A tile of keys: n from `first` on, and how many of these each `step` rows of the queries see.
+typedef struct {
+    int64_t first, n;
+    int step;
+    int64_t seen[TILE / CHUNK_ROWS];
+} key_tile;
 
 // Scores[n, TILE] become probabilities, slopes[n, TILE] (dOut·V) the scores' gradients, for LANES rows.
 INLINE void softmax_backward(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked,
@@ -39,53 +48,46 @@ static void attend_backward_chunk(const query_tile *t, const backward_scratch *s
     product_transposed_add(t->pairs, d, width, n, s->keys, d, s->slopes + r, TILE, s->result + r, TILE);
 }
 
-// What the rows from r on add to the gradients of n keys and values, which are i … i+n of the tile of keys.
-static void keys_backward(const query_tile *t, const backward_scratch *s, int64_t r, int64_t i, int64_t n) {
-    int64_t padded = LATHE_PADDED(t->a->d), at = i * TILE + r;
-    product(t->pairs, n, padded, t->rows - r, s->scores + at, TILE, s->out_rows + r * padded, padded, s->dv + i * padded, padded);
-    product(t->pairs, n, padded, t->rows - r, s->slopes + at, TILE, s->rows + r * padded, padded, s->dk + i * padded, padded);
+// What the tile of queries adds to the gradients of keys or values: factors[n, TILE]·rows[TILE, padded], zeros for keys that no row sees.
+static void keys_sum(const query_tile *t, const key_tile *k, const float *factors, const float *rows, float *sum) {
+    int64_t padded = LATHE_PADDED(t->a->d), width = t->vectors * LANES;
+    for (int64_t i = 0, r = 0; i < k->n; i += k->step) { // rows that do not see a key lie before those that do
+        int64_t n = k->n - i < k->step ? k->n - i : k->step;
+        while (r < width && k->seen[r / CHUNK_ROWS] <= i) r += k->step;
+        if (r < t->rows)
+            product(t->pairs, n, padded, t->rows - r, factors + i * TILE + r, TILE, rows + r * padded, padded, sum + i * padded, padded);
+        else
+            memset(sum + i * padded, 0, (size_t)(n * padded) * sizeof(float));
+    }
 }
 
-// Adds rows[n, padded] times scale to the rows of n keys from `first` on of dK or dV; the first tile of queries writes them.
-static void keys_add(const query_tile *t, float *to, const float *rows, float scale, int64_t first, int64_t n, int writes) {
-    int64_t d = t->a->d, padded = LATHE_PADDED(d);
+// Adds sum[n, padded] times scale to dK or dV; the first tile of queries writes.
+static void keys_add(const key_tile *k, int64_t d, const float *sum, float scale, float *to, int64_t stride, int writes) {
     vf factor = v_set(scale);
-    for (int64_t j = 0; j < n; j++) {
-        float *row = to + ((t->span->k_start + first + j) * t->a->kv + t->kv) * d;
-        for (int64_t i = 0; i < d; i += LANES) {
-            vf sum = writes ? v_zero() : v_get(row + i, d - i);
-            v_put(row + i, v_fma(v_load(rows + j * padded + i), factor, sum), d - i);
-        }
+    for (int64_t j = 0; j < k->n; j++) {
+        const float *from = sum + j * LATHE_PADDED(d);
+        float *row = to + (k->first + j) * stride;
+        for (int64_t i = 0; i < d; i += LANES)
+            v_put(row + i, v_fma(v_load(from + i), factor, writes ? v_zero() : v_get(row + i, d - i)), d - i);
     }
 }
 
-// One tile of keys: n from `first` on.
-static void keys_attend_backward(const query_tile *t, const backward_scratch *s, int64_t first, int64_t n, const float *lse,
-                                 const float *delta) {
+// Probabilities and slopes of one tile of keys, and what the slopes add to the gradients of the queries.
+static void keys_attend_backward(const query_tile *t, const backward_scratch *s, key_tile *k, const float *lse, const float *delta) {
     const lathe_attention_args *a = t->a;
-    int64_t width = t->vectors * LANES, padded = LATHE_PADDED(a->d), seen[TILE / CHUNK_ROWS];
-    int masked = !tile_sees_all(t, first, n), step = chunk_rows(t, masked);
-    keys_load(t, a->k, first, n, s->keys);
-    keys_load(t, a->v, first, n, s->values);
+    int64_t width = t->vectors * LANES;
+    int masked = !tile_sees_all(t, k->first, k->n), step = k->step = chunk_rows(t, masked);
+    keys_load(t, a->k, k->first, k->n, s->keys);
+    keys_load(t, a->v, k->first, k->n, s->values);
     for (int64_t r = 0; r < width; r += step) {
-        int64_t keys = seen[r / CHUNK_ROWS] = step < TILE ? keys_seen(t, r, first, n) : n;
-        if (keys > 0) attend_backward_chunk(t, s, r, width - r < step ? width - r : step, first, keys, masked, lse, delta);
-    }
-    for (int64_t i = 0, r = 0; i < n; i += step) { // rows that do not see a key lie before those that do
-        int64_t some = n - i < step ? n - i : step;
-        while (r < width && seen[r / CHUNK_ROWS] <= i) r += step;
-        if (r < t->rows) {
-            keys_backward(t, s, r, i, some);
-            continue;
-        }
-        memset(s->dk + i * padded, 0, (size_t)(some * padded) * sizeof(float));
-        memset(s->dv + i * padded, 0, (size_t)(some * padded) * sizeof(float));
+        int64_t seen = k->seen[r / CHUNK_ROWS] = step < TILE ? keys_seen(t, r, k->first, k->n) : k->n;
+        if (seen > 0) attend_backward_chunk(t, s, r, width - r < step ? width - r : step, k->first, seen, masked, lse, delta);
     }
 }
 
-// One tile of queries. `passed` counts the tiles of keys that it is done with, `previous` is the count of the one before it, or null for the
-// first of its key head.
-static void attend_backward(query_tile *t, const backward_scratch *s, const int *previous, int *passed) {
+// One tile of queries, the first of its key head or a later one. `passed` counts what it has added, two sums for each tile of keys;
+// `previous`, or null where there is nothing to wait for, is the count of the tile before it.
+static void attend_backward(query_tile *t, const backward_scratch *s, int first_of_head, const int *previous, int *passed) {
     const lathe_attention_args *a = t->a;
     int64_t d = a->d, width = t->vectors * LANES, padded = LATHE_PADDED(d);
     float lse[TILE] = {0}, delta[TILE] = {0};
@@ -100,17 +102,20 @@ static void attend_backward(query_tile *t, const backward_scratch *s, const int 
         lse[r] = a->lse[t->at[r]];
     }
     for (int64_t first = 0; first < t->span->k_len; first += TILE) {
-        int64_t n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE;
-        if (tile_sees(t, first, n))
-            keys_attend_backward(t, s, first, n, lse, delta);
-        else if (!previous)
-            memset(s->dk, 0, (size_t)(2 * TILE * padded) * sizeof(float));
-        else
+        int turn = (int)(2 * (first / TILE));
+        key_tile k = {.first = first, .n = t->span->k_len - first < TILE ? t->span->k_len - first : TILE, .step = TILE};
+        if (tile_sees(t, first, k.n))
+            keys_attend_backward(t, s, &k, lse, delta);
+        else if (!first_of_head)
             continue; // no later task sees a key beyond those that this one sees, so that waiting for those is enough
-        if (previous) lathe_await(previous, (int)(first / TILE));
-        keys_add(t, a->dk, s->dk, t->pairs ? a->scale : 1, first, n, !previous); // products in bfloat16 have taken queries as they are
-        keys_add(t, a->dv, s->dv, 1, first, n, !previous);
-        lathe_announce(passed, (int)(first / TILE) + 1);
+        keys_sum(t, &k, s->scores, s->out_rows, s->sum);
+        if (previous) lathe_await(previous, turn);
+        keys_add(&k, d, s->sum, 1, s->dv, s->stride, first_of_head);
+        lathe_announce(passed, turn + 1);
+        keys_sum(t, &k, s->slopes, s->rows, s->sum);
+        if (previous) lathe_await(previous, turn + 1);
+        keys_add(&k, d, s->sum, t->pairs ? a->scale : 1, s->dk, s->stride, first_of_head); // pairs have taken the queries as they are
+        lathe_announce(passed, turn + 2);
     }
     lathe_announce(passed, INT32_MAX);
     transpose(s->rows, padded, s->result, TILE, d, width); // the queries are done with: their place takes dq
@@ -119,11 +124,9 @@ static void attend_backward(query_tile *t, const backward_scratch *s, const int 
             v_put(a->dq + t->at[r] * d + i, v_get(s->rows + r * padded + i, d - i) * v_set(a->scale), d - i);
 }
 
-static void attention_backward_task(void *arg, int index, int worker) {
-    const lathe_attention_args *a = arg;
-    int64_t d = a->d, padded = LATHE_PADDED(d), group = a->h / a->kv, tile;
-    int *passed = (int *)a->scratch + index;
-    float *p = a->scratch + lathe_attention_counts(a) + worker * LATHE_BACKWARD_FLOATS(d);
+static backward_scratch backward_scratch_of(const lathe_attention_args *a, int worker) {
+    int64_t d = a->d, padded = LATHE_PADDED(d);
+    float *p = a->scratch + lathe_attention_counts(a) + worker * lathe_attention_worker(a, 1);
     backward_scratch s = {.rows = p, .out_rows = p + TILE * padded, .columns = p + 2 * TILE * padded};
     s.out_columns = s.columns + TILE * d;
     s.keys = s.out_columns + TILE * d;
@@ -131,23 +134,62 @@ static void attention_backward_task(void *arg, int index, int worker) {
     s.result = s.values + TILE * d;
     s.scores = s.result + TILE * d;
     s.slopes = s.scores + TILE * TILE;
-    s.dk = s.slopes + TILE * TILE;
-    s.dv = s.dk + TILE * padded;
+    s.sum = s.slopes + TILE * TILE;
+    return s;
+}
+
+// One tile of queries.
+static void attention_backward_task(void *arg, int index, int worker) {
+    const lathe_attention_args *a = arg;
+    backward_scratch s = backward_scratch_of(a, worker);
+    int *passed = (int *)a->scratch + index;
     const gemm_kernels *pairs = pairs_begin(a);
     query_tile t;
-    tile = tile_of_task(&t, a, pairs, index);
-    attend_backward(&t, &s, (tile + 1) * TILE < t.span->q_len * group ? passed - 1 : 0, passed);
+    int first_of_head = tile_of_task(&t, a, pairs, index);
+    int64_t keys = (t.span->k_start * a->kv + t.kv) * a->d;
+    s.dk = a->dk + keys;
+    s.dv = a->dv + keys;
+    s.stride = a->kv * a->d;
+    attend_backward(&t, &s, first_of_head, first_of_head ? 0 : passed - 1, passed);
     pairs_end(pairs);
 }
 
+// All tiles of one span and key head.
+static void attention_backward_head_task(void *arg, int index, int worker) {
+    const lathe_attention_args *a = arg;
+    const lathe_span *span = a->spans + index / a->kv;
+    int64_t d = a->d, padded = LATHE_PADDED(d), kv = index % a->kv, tiles = query_tiles(a, span);
+    if (tiles == 0) return;
+    backward_scratch s = backward_scratch_of(a, worker);
+    s.dk = s.sum + TILE * padded;
+    s.dv = s.dk + span->k_len * padded;
+    s.stride = padded;
+    const gemm_kernels *pairs = pairs_begin(a);
+    for (int64_t tile = tiles - 1; tile >= 0; tile--) {
+        query_tile t;
+        int passed;
+        tile_open(&t, a, pairs, span, kv, tile * TILE);
+        attend_backward(&t, &s, tile == tiles - 1, 0, &passed);
+    }
+    pairs_end(pairs);
+    for (int64_t j = 0; j < span->k_len; j++) {
+        int64_t at = ((span->k_start + j) * a->kv + kv) * d;
+        memcpy(a->dk + at, s.dk + j * padded, (size_t)d * sizeof(float));
+        memcpy(a->dv + at, s.dv + j * padded, (size_t)d * sizeof(float));
+    }
+}
+
 static void attention_backward(const lathe_attention_args *a) {
-    const size_t row = (size_t)(a->kv * a->d);
+    const int64_t row = a->kv * a->d, tiles = attention_tasks(a);
     for (const lathe_span *s = a->spans; s < a->spans + a->nspans; s++)
-        if (s->q_len == 0 && s->k_len > 0) { // no task of its own
-            memset(a->dk + (size_t)s->k_start * row, 0, (size_t)s->k_len * row * sizeof(float));
-            memset(a->dv + (size_t)s->k_start * row, 0, (size_t)s->k_len * row * sizeof(float));
+        if (s->q_len == 0 && s->k_len > 0) { // in no task
+            memset(a->dk + s->k_start * row, 0, (size_t)(s->k_len * row) * sizeof(float));
+            memset(a->dv + s->k_start * row, 0, (size_t)(s->k_len * row) * sizeof(float));
         }
-    const int64_t tasks = attention_tasks(a);
-    memset(a->scratch, 0, (size_t)tasks * sizeof(int));
-    lathe_parallel((int)tasks, attention_backward_task, (void *)a);
+    if (a->by_head) {
+        lathe_parallel((int)(a->nspans * a->kv), attention_backward_head_task, (void *)a);
+        return;
+    }
+    memset(a->scratch, 0, (size_t)tiles * sizeof(int));
+    lathe_parallel((int)tiles, attention_backward_task, (void *)a);
 }

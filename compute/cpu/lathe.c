@@ -92,12 +92,17 @@ int64_t lathe_decode_floats(const lathe_attention_args *a) {
 }
 
 int64_t lathe_attention_counts(const lathe_attention_args *a) {
+    if (a->by_head) return 0;
     return ((a->nq * (a->h / a->kv) / LATHE_ATTENTION_TILE + a->nspans) * a->kv + 15) / 16 * 16;
 }
 
+int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
+    if (!backward) return LATHE_FORWARD_FLOATS(a->d);
+    return LATHE_BACKWARD_FLOATS(a->d) + (a->by_head ? 2 * a->longest * LATHE_PADDED(a->d) : 0);
+}
+
 int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward, int threads) {
-    if (backward) return lathe_attention_counts(a) + threads * LATHE_BACKWARD_FLOATS(a->d);
-    return threads * LATHE_FORWARD_FLOATS(a->d) + lathe_decode_floats(a);
+    return threads * lathe_attention_worker(a, backward) + (backward ? lathe_attention_counts(a) : lathe_decode_floats(a));
 }
 
 #if defined(__linux__)

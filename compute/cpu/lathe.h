@@ -92,6 +92,7 @@ typedef struct {
     int64_t window, prefix;
     const float *alibi; // [h] or null
     int no_causal;
+    int by_head;        // a task of the backward pass is a whole key head of a span
     int narrow;         // products of operands rounded to bfloat16, on tiers that multiply these
     float *out;         // [nq,h,d], written by the forward and read by the backward pass
     float *lse;         // [nq,h] or null, as out
@@ -303,11 +304,12 @@ void lathe_copy(void *dst, const void *src, int64_t bytes);
 void lathe_zero(void *dst, int64_t bytes);
 void lathe_touch(void *, int64_t bytes); // its pages get their memory now; the content stays
 
-// Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker wants.
+// Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker wants;
+// in a backward pass by heads dK and dV of the longest span come on top.
 enum { LATHE_ATTENTION_TILE = 64 };
 #define LATHE_PADDED(d) (((d) + 15) / 16 * 16)
 #define LATHE_FORWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (LATHE_PADDED(d) + 4 * (d) + LATHE_ATTENTION_TILE))
-#define LATHE_BACKWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (4 * LATHE_PADDED(d) + 5 * (d) + 2 * LATHE_ATTENTION_TILE))
+#define LATHE_BACKWARD_FLOATS(d) (LATHE_ATTENTION_TILE * (3 * LATHE_PADDED(d) + 5 * (d) + 2 * LATHE_ATTENTION_TILE))
 
 // Attention of one query a sequence divides keys into parts; a part has a place of its own (kernel_attention_decode.h). Floats
 // of all parts lie before the workers' scratch; none where some sequence has more queries.
@@ -316,9 +318,10 @@ enum { LATHE_DECODE_PART = 256 };
 int64_t lathe_decode_parts(const lathe_attention_args *);
 int64_t lathe_decode_floats(const lathe_attention_args *);
 
-// A backward pass has a count for each tile of queries before the workers' scratch: at least so many floats' place.
+// A backward pass that does not go by heads has a count for each tile of queries before the workers' scratch: so many at most.
 int64_t lathe_attention_counts(const lathe_attention_args *);
-// Floats of scratch for an operation on that number of threads.
+// Floats of scratch for one worker, and for all of an operation on that number of threads.
+int64_t lathe_attention_worker(const lathe_attention_args *, int backward);
 int64_t lathe_attention_scratch(const lathe_attention_args *, int backward, int threads);
 
 #endif

@@ -62,7 +62,7 @@ func (r rule) attention(s compute.AttentionShape, backward bool) compute.Workspa
 	if s.KV < 1 { // which the operation refuses
 		return compute.Workspace{}
 	}
-	size := attentionSize(s)
+	size := attentionSize(s, r.threads)
 	return compute.Workspace{Simple: attentionBytes(&size, backward, r.threads)}
 }
 
