@@ -9,7 +9,8 @@ import (
 	"lathe/compute"
 )
 
-// logitsBytes of logits at once leave the caches anyway, and are little memory.
+// logitsBytes of logits at once leave the caches, and are little memory. Fewer rows, whose logits would stay there, are slower: what each
+// chunk repeats costs more (docs/performance/attempts.md).
 const logitsBytes = 64 << 20
 
 // LinearCrossEntropy is compute.Operations' LinearCrossEntropy.
