@@ -30,12 +30,13 @@ LATHE_DEFINE_ALONE(cast)
 LATHE_DEFINE_ALONE(quantize4)
 LATHE_DEFINE_ALONE(quantize4_nest)
 
-// Big allocations are pages of their own, which go back to the system when freed, and huge ones where it gives them.
+// Big allocations are pages of their own, which go back to the system when freed, and huge ones where it gives them: mappings
+// made one after the other lie side by side, so that weights in 4 bits share them. 128 KiB is where malloc begins to map, too.
 // Under the address sanitizer everything comes from malloc, which it can watch.
 #if defined(__SANITIZE_ADDRESS__)
 static int mapped(int64_t bytes) { return (void)bytes, 0; }
 #else
-static int mapped(int64_t bytes) { return bytes >= 1 << 20; }
+static int mapped(int64_t bytes) { return bytes >= 128 << 10; }
 #endif
 
 void *lathe_alloc(int64_t bytes) {
