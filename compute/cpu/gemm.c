@@ -12,6 +12,7 @@ enum {
     GEMM_AHEAD_PACKED = 8,     // rows of B that are fetched before their use, where they follow each other in memory
     GEMM_AHEAD_ROWS = 24,      // and where each is somewhere else
     GEMV_TASKS = 12,           // of each thread: what is left at the end of a product is a twelfth of it at most
+    GEMM_SHALLOW = 128,        // up to this depth stores to a transposed C, in pieces of a cache line, take longer than packing saves
     GEMM_NARROW = 16,          // up to so many columns (LoRA's r) are computed as rows, which fill the vectors
     GEMM_NB = 256,             // columns of B that a task keeps in the second-level cache
     GEMM_L1_FLOATS = 6144,     // a panel of B that stays in the first-level cache (24 KiB of 32) while those of A pass
@@ -308,10 +309,11 @@ static lathe_gemm_args transpose_product(const lathe_gemm_args *g) {
     return t;
 }
 
-// better_transposed says whether Cᵀ costs less: where fewer rows of A are packed than columns of B, which tiles then read as they lie, or
-// where columns are too few to fill the vectors.
+// better_transposed says whether Cᵀ costs less: where fewer rows of A are packed than columns of B, which tiles then read as they lie, unless
+// all there is to do is to store C; or where columns are too few to fill the vectors.
 static int better_transposed(const gemm_kernels *kernels, const lathe_gemm_args *g) {
-    if (kernels->reads_rows && g->m < g->n && g->b.rs == 1)
+    const int shallow = g->m > GEMM_MC && g->k <= GEMM_SHALLOW;
+    if (kernels->reads_rows && g->m < g->n && g->b.rs == 1 && !shallow)
         return 1;
     const int fills = reads_rows(kernels, &g->a, g->alpha) && 2 * g->n > kernels->vlen;
     return g->n <= GEMM_NARROW && g->n < g->m && !fills;
