@@ -41,6 +41,10 @@ func train(o options, method, dtype, rows string) (performance.Pair, error) {
 	if out, err := write.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("%v: %w: %s", write.Args, err, out)
 	}
+	// A first import reads 2 GB of libraries from disk, which is no property of a start.
+	if out, err := exec.Command(o.python, "-c", "import torch, transformers, peft, bitsandbytes").CombinedOutput(); err != nil {
+		return p, fmt.Errorf("%s cannot import PEFT: %w: %s", o.python, err, out)
+	}
 	config, threads, steps := filepath.Join(dir, "run.yaml"), strconv.Itoa(o.threads), strconv.Itoa(o.steps+1)
 	for range o.rounds {
 		peer, err := watch(exec.Command(o.python, "tools/peers/peft_train.py", "--run", config, "--steps", steps, "--threads", threads))
@@ -76,6 +80,10 @@ type trace struct {
 	versions  map[string]string
 }
 
+// rest comes before each process: what one has freed a second ago is given to the next one several times faster than memory
+// that a virtual machine's host has taken back, which is what a process finds on a machine that was idle.
+const rest = 6 * time.Second
+
 // watch runs a training that prints a JSON line a step.
 func watch(cmd *exec.Cmd) (trace, error) {
 	var t trace
@@ -84,6 +92,7 @@ func watch(cmd *exec.Cmd) (trace, error) {
 	if err != nil {
 		return t, err
 	}
+	time.Sleep(rest)
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return t, err
