@@ -14,6 +14,9 @@ import (
 	"lathe/internal/performance"
 )
 
+// raggedSteps are, with the first one, all 64 ragged rows in batches of four: what padding costs differs from step to step by a third.
+const raggedSteps = 15
+
 // train runs PEFT and lathe in turn on what `lathe bench train --keep` wrote.
 func train(o options, method, dtype, rows string) (performance.Pair, error) {
 	p := performance.Pair{
@@ -23,6 +26,7 @@ func train(o options, method, dtype, rows string) (performance.Pair, error) {
 	}
 	if rows == "ragged" {
 		p.Work = fmt.Sprintf("%s, %s, %s llama, %d rows of GSM8K's lengths a step, questions masked", method, dtype, o.size, o.batch)
+		o.steps = max(o.steps, raggedSteps)
 	}
 	dir := o.dir
 	if dir == "" {
