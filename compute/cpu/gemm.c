@@ -101,6 +101,9 @@ static void end(const gemm_job *j) {
         j->kernels->end();
 }
 
+// own_depth is how much of depth [k,k+kc) of the pass is A's and B's own: U's and V's follows.
+static int64_t own_depth(const gemm_job *j, int64_t k, int64_t kc) { return max64(0, min64(kc, j->g->k - (j->k0 + k))); }
+
 // a_at is row `row` of a float32 A that lies in rows, from depth k of the pass on.
 static const float *a_at(const gemm_job *j, int64_t row, int64_t k) { return (const float *)j->g->a.data + row * j->g->a.rs + j->k0 + k; }
 
@@ -108,7 +111,7 @@ static const float *a_at(const gemm_job *j, int64_t row, int64_t k) { return (co
 static block_of_a prepare_a(const gemm_job *j, float *scratch, int64_t a0, int64_t a1, int64_t k, int64_t kc) {
     const lathe_matrix *a = &j->g->a;
     const int64_t row = a0 * j->mr, rows = min64(a1 * j->mr, j->g->m) - row;
-    block_of_a block = {.panels = scratch, .lies = j->by_row ? max64(0, min64(kc, j->g->k - (j->k0 + k))) : 0};
+    block_of_a block = {.panels = scratch, .lies = j->by_row ? own_depth(j, k, kc) : 0};
     if (block.lies > 0 && j->lies) {
         block.lda = a->rs;
         block.rows = a_at(j, row, k);
@@ -161,7 +164,7 @@ static int64_t lies_in_lanes(const gemm_job *j, int64_t b1, int64_t k, int64_t k
     const lathe_matrix *b = &j->g->b;
     if (!j->kernels->reads_rows || b->type != LATHE_F32 || b->cs != 1 || b_cols(j, b1 - 1) < j->kernels->nr)
         return 0;
-    return max64(0, min64(kc, j->g->k - (j->k0 + k)));
+    return own_depth(j, k, kc);
 }
 
 // in_place is where panel pb of a float32 B lies whose lanes are contiguous, from depth k of the pass on.
