@@ -132,7 +132,7 @@ type Offloader interface {
 }
 
 // HostMemory is a device whose memory is the host's. Its methods work on the calling goroutine, and several at once, while no operation
-// runs.
+// runs or waits to: after a Sync.
 type HostMemory interface {
 	// HostBytes are a buffer's own bytes, until it is freed: to be written while no operation uses them. It is nil for a buffer of another
 	// device.

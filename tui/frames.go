@@ -2,6 +2,7 @@ package tui
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -17,10 +18,11 @@ import (
 const (
 	frameUsual = 100 * time.Millisecond
 	frameSlow  = 500 * time.Millisecond
-	// frameShared is the least time between two drawings, of keys too, while a run computes on the processor that draws: one
-	// drawing takes it 2 ms and more (`lathe bench workbench`).
-	frameShared = 120 * time.Millisecond
 )
+
+// frameShared is the least time between two drawings, of keys too, while a run computes on the processors that draw. A drawing with all
+// that belongs to it takes one of them 3 ms there (`lathe bench workbench`): this is 1/200 of the time of all.
+var frameShared = max(frameUsual, 200*3*time.Millisecond/time.Duration(runtime.GOMAXPROCS(0)))
 
 // frame brings the newest View: one message however much has happened.
 type frame struct{ view session.View }

@@ -1,11 +1,9 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
-	"unsafe"
-
 	"lathe/compute"
 	"lathe/compute/check"
 )
@@ -27,7 +25,7 @@ func (d *Device) Attention(a compute.Attention) {
 			d.Zero(a.LSE)
 		}
 	}
-	C.lathe_attention(&args)
+	push(d, C.LATHE_QUEUED_attention, &args)
 }
 
 // AttentionBackward is compute.Operations' AttentionBackward.
@@ -52,7 +50,7 @@ func (d *Device) AttentionBackward(a compute.AttentionBackward) {
 		d.Zero(a.DK)
 		d.Zero(a.DV)
 	}
-	C.lathe_attention_backward(&args)
+	push(d, C.LATHE_QUEUED_attention_backward, &args)
 }
 
 // attention is what both passes share.
@@ -89,15 +87,12 @@ func sharesOut(s compute.AttentionShape, threads int) bool {
 	return all*s.KV >= 4*threads*longest
 }
 
-// spanBytes is the place of a list of spans.
-func spanBytes(n int64) int64 { return (n*int64(unsafe.Sizeof(C.lathe_span{})) + 63) / 64 * 64 }
-
-// attentionBytes is the workspace of an attention: the list of its spans and the workers' scratch.
+// attentionBytes is the workspace of an attention: the workers' scratch.
 func attentionBytes(size *C.lathe_attention_args, backward bool, threads C.int) int64 {
-	return spanBytes(int64(size.nspans)) + 4*int64(C.lathe_attention_scratch(size, flag(backward), threads))
+	return 4 * int64(C.lathe_attention_scratch(size, flag(backward), threads))
 }
 
-// attentionSpace lays the spans and the workers' scratch out in the workspace.
+// attentionSpace gives an attention its spans and the workers' scratch.
 func (c *checked) attentionSpace(args *C.lathe_attention_args, spans []compute.Span, backward bool) {
 	if !c.OK {
 		return
@@ -113,7 +108,5 @@ func (c *checked) attentionSpace(args *C.lathe_attention_args, spans []compute.S
 		c.OK = false
 		return
 	}
-	copy(cSlice[C.lathe_span](space.p, len(list)), list)
-	args.spans = (*C.lathe_span)(space.p)
-	args.scratch = (*C.float)(unsafe.Add(space.p, spanBytes(int64(len(spans)))))
+	args.spans, args.scratch = (*C.lathe_span)(hold(c, list)), (*C.float)(space.p)
 }

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -76,6 +76,7 @@ func (d *Device) allocate(bytes int64) (*allocation, error) {
 }
 
 func (d *Device) release(a *allocation) {
+	d.Finish() // what waits may use it
 	C.lathe_free(a.p, C.int64_t(a.bytes))
 	a.p = nil
 	delete(d.roots, a)
@@ -93,6 +94,7 @@ func (d *Device) free() int64 {
 func (d *Device) Upload(dst compute.Buffer, src []byte) {
 	c := d.begin("Upload")
 	p := c.Bytes("dst", dst, len(src))
+	d.Finish()
 	if c.OK && len(src) > 0 {
 		copy(unsafe.Slice((*byte)(p), len(src)), src)
 	}
@@ -102,6 +104,7 @@ func (d *Device) Upload(dst compute.Buffer, src []byte) {
 func (d *Device) Download(dst []byte, src compute.Buffer) {
 	c := d.begin("Download")
 	p := c.Bytes("src", src, len(dst))
+	d.Finish()
 	if c.OK && len(dst) > 0 {
 		copy(dst, unsafe.Slice((*byte)(p), len(dst)))
 	}
@@ -115,7 +118,15 @@ func (d *Device) Copy(dst, src compute.Buffer) {
 		c.Fail("dst is %s, src is %s: Cast converts", dst.DType(), src.DType())
 	}
 	if c.OK {
-		C.lathe_copy(to, from, C.int64_t(compute.ByteLen(dst)))
+		d.move(to, from, dst)
+	}
+}
+
+// move copies to a buffer, or clears it where from is nil.
+func (d *Device) move(to, from unsafe.Pointer, dst compute.Buffer) {
+	push(d, C.LATHE_QUEUED_copy, &C.lathe_copy_args{dst: (*C.char)(to), src: (*C.char)(from), bytes: C.int64_t(compute.ByteLen(dst))})
+	if dst.DType() == compute.I32 {
+		d.Finish() // indices are checked on the host
 	}
 }
 
@@ -127,14 +138,14 @@ func (d *Device) Cast(dst, src compute.Buffer) {
 		return
 	}
 	if dst.DType() == src.DType() {
-		C.lathe_copy(to, from, C.int64_t(compute.ByteLen(dst)))
+		d.move(to, from, dst)
 		return
 	}
 	if dst.DType() > compute.F16 || src.DType() > compute.F16 {
 		c.Fail("cannot convert %s to %s", src.DType(), dst.DType())
 		return
 	}
-	C.lathe_cast(&C.lathe_cast_args{
+	push(d, C.LATHE_QUEUED_cast, &C.lathe_cast_args{
 		dst: to, src: from, dst_type: C.int(dst.DType()), src_type: C.int(src.DType()), n: C.int64_t(dst.Len()),
 	})
 }
@@ -142,6 +153,8 @@ func (d *Device) Cast(dst, src compute.Buffer) {
 // Touch is compute.HostMemory's.
 func (d *Device) Touch(b compute.Buffer) {
 	c := d.begin("Touch")
+	d.Finish()
+	d.enter()
 	if p := c.Any("buffer", b); c.OK {
 		C.lathe_touch(p, C.int64_t(compute.ByteLen(b)))
 	}
@@ -151,6 +164,6 @@ func (d *Device) Touch(b compute.Buffer) {
 func (d *Device) Zero(b compute.Buffer) {
 	c := d.begin("Zero")
 	if p := c.Any("buffer", b); c.OK {
-		C.lathe_zero(p, C.int64_t(compute.ByteLen(b)))
+		d.move(p, nil, b)
 	}
 }

@@ -19,9 +19,6 @@ type checked struct {
 
 // begin starts an operation; OK is false where an earlier one failed.
 func (d *Device) begin(op string) *checked {
-	if d.err == nil {
-		d.enter()
-	}
 	return &checked{check.New(op, d.err == nil, d.find, d.fail), d}
 }
 

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import "lathe/compute"
@@ -15,7 +15,7 @@ func (d *Device) CopyBlocks(a compute.CopyBlocks) {
 		dst_width: C.int64_t(a.DstWidth), dst_at: C.int64_t(a.DstAt), src_width: C.int64_t(a.SrcWidth), src_at: C.int64_t(a.SrcAt),
 	}
 	if c.OK {
-		C.lathe_copy_blocks(&args)
+		push(d, C.LATHE_QUEUED_copy_blocks, &args)
 	}
 }
 
@@ -27,7 +27,7 @@ func (d *Device) ScaleColumns(a compute.ScaleColumns) {
 		n: C.int64_t(a.N), c: C.int64_t(a.C), accumulate: flag(a.Accumulate),
 	}
 	if c.OK {
-		C.lathe_scale_columns(&args)
+		push(d, C.LATHE_QUEUED_scale_columns, &args)
 	}
 }
 
@@ -45,7 +45,7 @@ func (d *Device) ScaleColumnsBackward(a compute.ScaleColumnsBackward) {
 		args.x = c.f32("X", a.X, a.N, a.C)
 	}
 	if c.OK {
-		C.lathe_scale_columns_backward(&args)
+		push(d, C.LATHE_QUEUED_scale_columns_backward, &args)
 	}
 }
 
@@ -62,6 +62,6 @@ func (d *Device) RowNorm(a compute.RowNorm) {
 		args.u, args.v = c.f32("LowRank.U", r.U, r.R, in), c.f32("LowRank.V", r.V, out, r.R)
 	}
 	if c.OK {
-		C.lathe_row_norm(&args)
+		push(d, C.LATHE_QUEUED_row_norm, &args)
 	}
 }

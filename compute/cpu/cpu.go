@@ -56,6 +56,7 @@ type Device struct {
 	atOpen  int64 // memory that was available when the device opened, 0 where the system does not say
 	roots   map[*allocation]struct{}
 	scratch compute.Scratch[*allocation]
+	queue   queue
 	err     error
 
 	inner compute.Device // runs the operations that composite ones are made of: the device itself, or what Through named
@@ -122,8 +123,9 @@ func (d *Device) Memory() compute.Memory { return d.memory }
 // ResetPeak sets the peak to what is in use.
 func (d *Device) ResetPeak() { d.memory.Peak = d.memory.Used }
 
-// Sync returns the first error since the last Sync, and forgets it. Operations are done when they return.
+// Sync runs the operations that wait, and returns the first error since the last Sync, which it forgets.
 func (d *Device) Sync() error {
+	d.Finish()
 	err := d.err
 	d.err = nil
 	return err
@@ -135,6 +137,7 @@ func (d *Device) Close() error {
 	for a := range d.roots {
 		d.release(a)
 	}
+	d.queue.free()
 	return d.Sync()
 }
 
@@ -142,16 +145,6 @@ func (d *Device) Close() error {
 func (d *Device) fail(err error) {
 	if d.err == nil {
 		d.err = err
-	}
-}
-
-// enter makes the pool work as this device wants it; devices of one process share the pool.
-func (d *Device) enter() {
-	if C.lathe_tier() != d.tier {
-		C.lathe_set_tier(d.tier)
-	}
-	if C.lathe_threads() != d.threads {
-		C.lathe_set_threads(d.threads)
 	}
 }
 

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -33,7 +33,7 @@ func (d *Device) LinearCrossEntropy(a compute.LinearCrossEntropy) {
 		if d.err != nil {
 			return
 		}
-		C.lathe_cross_entropy(&C.lathe_cross_entropy_args{
+		push(d, C.LATHE_QUEUED_cross_entropy, &C.lathe_cross_entropy_args{
 			logits: (*C.float)(address(s.Logits)), labels: (*C.int32_t)(address(s.Labels)),
 			logprobs: (*C.float)(address(s.LogProbs)), n: C.int64_t(n), v: C.int64_t(v),
 			softcap: C.float(a.Softcap), grad_scale: C.float(a.GradScale), grad: flag(a.DX != nil || a.DW != nil || a.DBias != nil),

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -24,7 +24,7 @@ func (d *Device) Embedding(a compute.Embedding) {
 	}
 	if c.OK {
 		args._type = C.int(a.Table.DType())
-		C.lathe_embedding(&args)
+		push(d, C.LATHE_QUEUED_embedding, &args)
 	}
 }
 
@@ -41,7 +41,7 @@ func (d *Device) EmbeddingBackward(a compute.EmbeddingBackward) {
 		ids: c.indices("IDs", a.IDs, a.N, rows, -1<<31), n: C.int64_t(a.N), c: C.int64_t(a.C), scale: C.float(a.Scale),
 	}
 	if c.OK {
-		C.lathe_embedding_backward(&args)
+		push(d, C.LATHE_QUEUED_embedding_backward, &args)
 	}
 }
 
@@ -52,7 +52,7 @@ func (d *Device) GatedActivation(a compute.GatedActivation) {
 		y: c.f32("Y", a.Y, n), gate: c.f32("Gate", a.Gate, n), up: c.f32("Up", a.Up, n), n: C.int64_t(n), act: c.act(a.Act),
 	}
 	if c.OK {
-		C.lathe_gated(&args)
+		push(d, C.LATHE_QUEUED_gated, &args)
 	}
 }
 
@@ -64,7 +64,7 @@ func (d *Device) GatedActivationBackward(a compute.GatedActivationBackward) {
 		gate: c.f32("Gate", a.Gate, n), up: c.f32("Up", a.Up, n), n: C.int64_t(n), act: c.act(a.Act),
 	}
 	if c.OK {
-		C.lathe_gated_backward(&args)
+		push(d, C.LATHE_QUEUED_gated_backward, &args)
 	}
 }
 
@@ -73,7 +73,7 @@ func (d *Device) Activation(a compute.Activation) {
 	c, n := d.begin("Activation"), check.Len(a.Y)
 	args := C.lathe_activation_args{y: c.f32("Y", a.Y, n), x: c.f32("X", a.X, n), n: C.int64_t(n), act: c.act(a.Act)}
 	if c.OK {
-		C.lathe_activation(&args)
+		push(d, C.LATHE_QUEUED_activation, &args)
 	}
 }
 
@@ -84,7 +84,7 @@ func (d *Device) ActivationBackward(a compute.ActivationBackward) {
 		dx: c.f32("DX", a.DX, n), dy: c.f32("DY", a.DY, n), x: c.f32("X", a.X, n), n: C.int64_t(n), act: c.act(a.Act),
 	}
 	if c.OK {
-		C.lathe_activation_backward(&args)
+		push(d, C.LATHE_QUEUED_activation_backward, &args)
 	}
 }
 
@@ -104,7 +104,7 @@ func (d *Device) Dropout(a compute.Dropout) {
 		seed: C.uint64_t(a.Seed), stream: C.uint64_t(a.Stream), accumulate: flag(a.Accumulate),
 	}
 	if c.OK {
-		C.lathe_dropout(&args)
+		push(d, C.LATHE_QUEUED_dropout, &args)
 	}
 }
 
@@ -113,6 +113,6 @@ func (d *Device) Add(a compute.Add) {
 	c, n := d.begin("Add"), check.Len(a.Y)
 	args := C.lathe_add_args{y: c.f32("Y", a.Y, n), a: c.f32("A", a.A, n), b: c.f32("B", a.B, n), n: C.int64_t(n), scale: C.float(a.Scale)}
 	if c.OK {
-		C.lathe_add(&args)
+		push(d, C.LATHE_QUEUED_add, &args)
 	}
 }

@@ -361,17 +361,11 @@ void lathe_gemm(const lathe_gemm_args *g, void *scratch, size_t bytes) {
     }
 }
 
-typedef struct {
-    float *dst;
-    const float *src;
-    int64_t rows, cols;
-} sums_job;
-
 enum { SUMS_COLS = 64 };
 
 static void sums_task(void *arg, int index, int worker) {
     (void)worker;
-    const sums_job *j = arg;
+    const lathe_column_sums_args *j = arg;
     const int64_t c0 = (int64_t)index * SUMS_COLS, n = min64(SUMS_COLS, j->cols - c0);
     float sum[SUMS_COLS] = {0};
     for (int64_t r = 0; r < j->rows; r++) {
@@ -383,7 +377,4 @@ static void sums_task(void *arg, int index, int worker) {
         j->dst[c0 + c] += sum[c];
 }
 
-void lathe_column_sums(float *dst, const float *src, int64_t rows, int64_t cols) {
-    sums_job j = {.dst = dst, .src = src, .rows = rows, .cols = cols};
-    lathe_parallel((int)div_up(cols, SUMS_COLS), sums_task, &j);
-}
+void lathe_column_sums(const lathe_column_sums_args *a) { lathe_parallel((int)div_up(a->cols, SUMS_COLS), sums_task, (void *)a); }

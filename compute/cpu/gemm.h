@@ -55,7 +55,12 @@ size_t lathe_gemm_scratch(int threads);
 // Scratch of fewer bytes than lathe_gemm_scratch slows it down, below that of one thread it is an error of the caller's.
 void lathe_gemm(const lathe_gemm_args *args, void *scratch, size_t bytes);
 
-// lathe_column_sums adds to dst[cols] the sums of the columns of src [rows,cols], each in the order of the rows.
-void lathe_column_sums(float *dst, const float *src, int64_t rows, int64_t cols);
+// lathe_column_sums adds to dst the sums of the columns of src, each in the order of the rows.
+typedef struct {
+    float *dst;       // [cols]
+    const float *src; // [rows,cols]
+    int64_t rows, cols;
+} lathe_column_sums_args;
+void lathe_column_sums(const lathe_column_sums_args *);
 
 #endif

@@ -63,14 +63,8 @@ void lathe_free(void *p, int64_t bytes) {
 
 enum { BLOCK = 1 << 20 }; // bytes of a copy that one task moves
 
-typedef struct {
-    char *dst;
-    const char *src;
-    int64_t bytes;
-} copy_args;
-
 static void copy_task(void *arg, int index, int worker) {
-    const copy_args *a = arg;
+    const lathe_copy_args *a = arg;
     int64_t at = (int64_t)index * BLOCK, n = a->bytes - at < BLOCK ? a->bytes - at : BLOCK;
     (void)worker;
     if (a->src)
@@ -79,12 +73,7 @@ static void copy_task(void *arg, int index, int worker) {
         memset(a->dst + at, 0, (size_t)n);
 }
 
-void lathe_copy(void *dst, const void *src, int64_t bytes) {
-    copy_args a = {dst, src, bytes};
-    lathe_parallel((int)((bytes + BLOCK - 1) / BLOCK), copy_task, &a);
-}
-
-void lathe_zero(void *dst, int64_t bytes) { lathe_copy(dst, 0, bytes); }
+void lathe_copy(const lathe_copy_args *a) { lathe_parallel((int)((a->bytes + BLOCK - 1) / BLOCK), copy_task, (void *)a); }
 
 int64_t lathe_decode_parts(const lathe_attention_args *a) { return (a->longest + LATHE_DECODE_PART - 1) / LATHE_DECODE_PART; }
 

@@ -300,8 +300,14 @@ extern const lathe_kernels lathe_kernels_plain, lathe_kernels_avx2, lathe_kernel
 // Zeroed memory aligned to 64 bytes, or null; lathe_free wants the same size.
 void *lathe_alloc(int64_t bytes);
 void lathe_free(void *, int64_t bytes);
-void lathe_copy(void *dst, const void *src, int64_t bytes);
-void lathe_zero(void *dst, int64_t bytes);
+
+typedef struct {
+    char *dst;
+    const char *src; // or null, for zeros
+    int64_t bytes;
+} lathe_copy_args;
+void lathe_copy(const lathe_copy_args *);
+
 void lathe_touch(void *, int64_t bytes); // its pages get their memory now; the content stays
 
 // Scratch of attention: rows and keys of a tile, a head's size padded to the widest vector, and floats that one worker wants;

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -67,7 +67,7 @@ func (c *checked) multiply(g *C.lathe_gemm_args, dtype compute.DType) {
 	}
 	g.narrow = flag(dtype == compute.BF16)
 	if space := c.d.workspace(c.Operation(), slotTask, productBytes(c.d.threads)); space != nil {
-		C.lathe_gemm(g, space.p, C.size_t(space.bytes))
+		push(c.d, C.LATHE_QUEUED_product, &C.lathe_product_args{g: *g, scratch: space.p, bytes: C.int64_t(space.bytes)})
 	}
 }
 
@@ -117,6 +117,6 @@ func (d *Device) LinearBackwardWeight(a compute.LinearBackwardWeight) {
 		}, a.Compute)
 	}
 	if c.OK && bias != nil {
-		C.lathe_column_sums(bias, dy, C.int64_t(a.N), C.int64_t(a.Out))
+		push(d, C.LATHE_QUEUED_column_sums, &C.lathe_column_sums_args{dst: bias, src: dy, rows: C.int64_t(a.N), cols: C.int64_t(a.Out)})
 	}
 }

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -17,7 +17,7 @@ func (d *Device) RMSNorm(a compute.RMSNorm) {
 		n: C.int64_t(a.N), c: C.int64_t(a.C), eps: C.float(a.Eps), offset: C.float(a.Offset),
 	}
 	if c.OK {
-		C.lathe_rms_norm(&args)
+		push(d, C.LATHE_QUEUED_rms_norm, &args)
 	}
 }
 
@@ -30,7 +30,7 @@ func (d *Device) RMSNormBackward(a compute.RMSNormBackward) {
 		n: C.int64_t(a.N), c: C.int64_t(a.C), offset: C.float(a.Offset), accumulate: flag(a.Accumulate),
 	}
 	if c.OK {
-		C.lathe_rms_norm_backward(&args)
+		push(d, C.LATHE_QUEUED_rms_norm_backward, &args)
 	}
 }
 
@@ -44,7 +44,7 @@ func (d *Device) LayerNorm(a compute.LayerNorm) {
 		n: C.int64_t(a.N), c: C.int64_t(a.C), eps: C.float(a.Eps),
 	}
 	if c.OK {
-		C.lathe_layer_norm(&args)
+		push(d, C.LATHE_QUEUED_layer_norm, &args)
 	}
 }
 
@@ -58,7 +58,7 @@ func (d *Device) LayerNormBackward(a compute.LayerNormBackward) {
 		n: C.int64_t(a.N), c: C.int64_t(a.C), accumulate: flag(a.Accumulate),
 	}
 	if c.OK {
-		C.lathe_layer_norm_backward(&args)
+		push(d, C.LATHE_QUEUED_layer_norm_backward, &args)
 	}
 }
 
@@ -80,6 +80,6 @@ func (d *Device) RoPE(a compute.RoPE) {
 	}
 	c.Want(a.N == 0 || positions > 0, "Cos holds no position")
 	if c.OK {
-		C.lathe_rope(&args)
+		push(d, C.LATHE_QUEUED_rope, &args)
 	}
 }

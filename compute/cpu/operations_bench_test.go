@@ -76,8 +76,9 @@ func (c benchmarkCase) bench(b *testing.B, d *Device, copied float64) {
 	}
 }
 
-// now is the time since some start: CPU time with one thread, else wall time.
+// now is the time since some start, once all operations are done: CPU time with one thread, else wall time.
 func now(b *testing.B, d *Device) time.Duration {
+	d.Finish()
 	if d.threads > 1 {
 		return time.Since(benchmarkStart)
 	}

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -36,9 +36,9 @@ func (d *Device) AdamW(a compute.AdamW) {
 		step_size:        C.float(a.LR / (1 - math.Pow(a.Beta1, float64(a.Step)))),
 		sqrt_correction2: C.float(math.Sqrt(1 - math.Pow(a.Beta2, float64(a.Step)))),
 	}
-	args.tensors = (*C.lathe_adamw_tensor)(hostToC(c, tensors))
+	args.tensors = (*C.lathe_adamw_tensor)(hold(c, tensors))
 	if c.OK {
-		C.lathe_adamw(&args)
+		push(d, C.LATHE_QUEUED_adamw, &args)
 	}
 }
 
@@ -68,15 +68,13 @@ func (d *Device) AdamW8(a compute.AdamW8) {
 	if !c.OK || len(tensors) == 0 {
 		return
 	}
-	const tables = 2 * C.LATHE_DYNAMIC_TABLE
-	space := d.workspace(c.Operation(), slotTask, tables+int64(len(tensors))*int64(unsafe.Sizeof(tensors[0])))
+	space := d.workspace(c.Operation(), slotTask, 2*C.LATHE_DYNAMIC_TABLE)
 	if space == nil {
 		return
 	}
 	args.m_table, args.v_table = (*C.uint8_t)(space.p), (*C.uint8_t)(unsafe.Add(space.p, C.LATHE_DYNAMIC_TABLE))
-	args.tensors = (*C.lathe_adamw8_tensor)(unsafe.Add(space.p, tables))
-	copy(cSlice[C.lathe_adamw8_tensor](unsafe.Add(space.p, tables), len(tensors)), tensors)
-	C.lathe_adamw8(&args)
+	args.tensors = (*C.lathe_adamw8_tensor)(hold(c, tensors))
+	push(d, C.LATHE_QUEUED_adamw8, &args)
 }
 
 // GlobalNorm is compute.Operations' GlobalNorm.
@@ -89,11 +87,12 @@ func (d *Device) GlobalNorm(buffers []compute.Buffer) float64 {
 			return 0
 		}
 		partial := make([]C.double, (n+C.LATHE_NORM_BLOCK-1)/C.LATHE_NORM_BLOCK)
-		space := hostToC(c, partial)
+		space := hold(c, partial)
 		if !c.OK || n == 0 {
 			continue
 		}
-		C.lathe_square_sum(&C.lathe_square_sum_args{x: p, n: C.int64_t(n), partial: (*C.double)(space)})
+		push(d, C.LATHE_QUEUED_square_sum, &C.lathe_square_sum_args{x: p, n: C.int64_t(n), partial: (*C.double)(space)})
+		d.Finish()
 		for _, s := range cSlice[C.double](space, len(partial)) {
 			sum += float64(s)
 		}
@@ -111,11 +110,12 @@ func (d *Device) FirstNonFinite(buffers []compute.Buffer) (buffer, index int) {
 			return -1, -1
 		}
 		found := make([]C.int64_t, (n+C.LATHE_NORM_BLOCK-1)/C.LATHE_NORM_BLOCK)
-		space := hostToC(c, found)
+		space := hold(c, found)
 		if !c.OK || n == 0 {
 			continue
 		}
-		C.lathe_non_finite(&C.lathe_non_finite_args{x: p, n: C.int64_t(n), found: (*C.int64_t)(space)})
+		push(d, C.LATHE_QUEUED_non_finite, &C.lathe_non_finite_args{x: p, n: C.int64_t(n), found: (*C.int64_t)(space)})
+		d.Finish()
 		for _, at := range cSlice[C.int64_t](space, len(found)) {
 			if at >= 0 {
 				return i, int(at)

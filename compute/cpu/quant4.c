@@ -152,20 +152,11 @@ void lathe_quantize4_nest(const lathe_quantize4_nest_args *a) {
     lathe_parallel((int)((a->blocks + GROUP - 1) / GROUP), nest_task, &j);
 }
 
-typedef struct {
-    float *dst;
-    const lathe_matrix *src;
-    int64_t n;
-} widen_job;
-
 static void widen_task(void *arg, int index, int worker) {
     (void)worker;
-    const widen_job *j = arg;
+    const lathe_widen_args *j = arg;
     const int64_t e = (int64_t)index * PIECE;
-    gemm_kernels_in_use(0)->convert(j->dst + e, j->src, e, j->n - e < PIECE ? j->n - e : PIECE);
+    gemm_kernels_in_use(0)->convert(j->dst + e, &j->src, e, j->n - e < PIECE ? j->n - e : PIECE);
 }
 
-void lathe_widen(float *dst, const lathe_matrix *src, int64_t n) {
-    widen_job j = {.dst = dst, .src = src, .n = n};
-    lathe_parallel((int)((n + PIECE - 1) / PIECE), widen_task, &j);
-}
+void lathe_widen(const lathe_widen_args *a) { lathe_parallel((int)((a->n + PIECE - 1) / PIECE), widen_task, (void *)a); }

@@ -1,6 +1,6 @@
 package cpu
 
-// #include "lathe.h"
+// #include "queue.h"
 import "C"
 
 import (
@@ -20,7 +20,7 @@ func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 	}
 	args := quantizeArgs(dst, data, scales, from, src)
 	if scales.absmax != nil {
-		C.lathe_quantize4(&args)
+		push(d, C.LATHE_QUEUED_quantize4, &args)
 		return
 	}
 	space := d.workspace(c.Operation(), slotTask, quantizeBytes(dst))
@@ -28,9 +28,9 @@ func (d *Device) Quantize4(dst compute.Weight, src compute.Buffer) {
 		return
 	}
 	args.absmax = (*C.float)(space.p)
-	C.lathe_quantize4(&args)
+	push(d, C.LATHE_QUEUED_quantize4, &args)
 	nest := nestArgs(dst, scales, args.absmax)
-	C.lathe_quantize4_nest(&nest)
+	push(d, C.LATHE_QUEUED_quantize4_nest, &nest)
 }
 
 func quantizeArgs(w compute.Weight, data unsafe.Pointer, scales C.lathe_quant4, from unsafe.Pointer, src compute.Buffer) C.lathe_quantize4_args {
@@ -62,6 +62,6 @@ func (d *Device) Dequantize4(dst compute.Buffer, src compute.Weight) {
 	c := d.begin("Dequantize4")
 	m, to := c.weight(src, false), c.f32("dst", dst, src.Out, src.In)
 	if c.OK && src.Out*src.In > 0 {
-		C.lathe_widen(to, &m, C.int64_t(src.Out*src.In))
+		push(d, C.LATHE_QUEUED_widen, &C.lathe_widen_args{dst: to, src: m, n: C.int64_t(src.Out * src.In)})
 	}
 }

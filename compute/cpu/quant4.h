@@ -34,6 +34,11 @@ typedef struct {
 void lathe_quantize4_nest(const lathe_quantize4_nest_args *);
 
 // lathe_widen writes n elements of a matrix without gaps as float32.
-void lathe_widen(float *dst, const lathe_matrix *src, int64_t n);
+typedef struct {
+    float *dst; // [n]
+    lathe_matrix src;
+    int64_t n;
+} lathe_widen_args;
+void lathe_widen(const lathe_widen_args *);
 
 #endif

@@ -66,19 +66,4 @@ func (r rule) attention(s compute.AttentionShape, backward bool) compute.Workspa
 	return compute.Workspace{Simple: attentionBytes(&size, backward, r.threads)}
 }
 
-// hostToC copies a slice to the workspace: C may keep addresses of C memory only.
-func hostToC[T any](c *checked, s []T) unsafe.Pointer {
-	if !c.OK {
-		return nil
-	}
-	bytes := int64(len(s)) * int64(unsafe.Sizeof(*new(T)))
-	space := c.d.workspace(c.Operation(), slotTask, max(bytes, 1))
-	if space == nil {
-		c.OK = false
-		return nil
-	}
-	copy(cSlice[T](space.p, len(s)), s)
-	return space.p
-}
-
 func cSlice[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }

@@ -91,7 +91,7 @@ type call struct {
 
 // New keeps account of a device's operations from here on. Whoever uses d itself is not seen.
 func New(d compute.Device) *Profile {
-	p := &Profile{Device: d, timer: &clock{}}
+	p := &Profile{Device: d, timer: &clock{device: d}}
 	if t, ok := d.(Timer); ok {
 		p.timer = t
 	}
@@ -105,10 +105,19 @@ func New(d compute.Device) *Profile {
 // Unwrap is the device that is kept account of.
 func (p *Profile) Unwrap() compute.Device { return p.Device }
 
-// clock times operations that are done when their calls return.
-type clock struct{ marks []time.Time }
+// Finisher is a device that runs operations on the calling goroutine, when it is asked to finish or when it has to.
+type Finisher interface{ Finish() }
+
+// clock times a device's operations by the host's.
+type clock struct {
+	device compute.Device
+	marks  []time.Time
+}
 
 func (c *clock) Mark() int {
+	if f, ok := c.device.(Finisher); ok {
+		f.Finish()
+	}
 	c.marks = append(c.marks, time.Now())
 	return len(c.marks) - 1
 }
