@@ -12,6 +12,7 @@ enum {
     GEMM_AHEAD_PACKED = 8,     // rows of B that are fetched before their use, where they follow each other in memory
     GEMM_AHEAD_ROWS = 24,      // and where each is somewhere else
     GEMV_TASKS = 12,           // of each thread: what is left at the end of a product is a twelfth of it at most
+    GEMM_TRANSPOSED = 350,     // up to so many rows transposing a product saves more by not packing W than stores to a transposed C cost
     GEMM_SHALLOW = 128,        // up to this depth stores to a transposed C, in pieces of a cache line, take longer than packing saves
     GEMM_NARROW = 16,          // up to so many columns (LoRA's r) are computed as rows, which fill the vectors
     GEMM_NB = 256,             // columns of B that a task keeps in the second-level cache
@@ -312,11 +313,11 @@ static lathe_gemm_args transpose_product(const lathe_gemm_args *g) {
     return t;
 }
 
-// better_transposed says whether Cᵀ costs less: where fewer rows of A are packed than columns of B, which tiles then read as they lie, unless
-// all there is to do is to store C; or where columns are too few to fill the vectors.
+// better_transposed says whether Cᵀ costs less: where few rows of A are packed instead of B, which tiles then read as it lies; or where
+// columns are too few to fill the vectors.
 static int better_transposed(const gemm_kernels *kernels, const lathe_gemm_args *g) {
-    const int shallow = g->m > GEMM_MC && g->k <= GEMM_SHALLOW;
-    if (kernels->reads_rows && g->m < g->n && g->b.rs == 1 && !shallow)
+    const int64_t few = g->k <= GEMM_SHALLOW ? GEMM_MC : GEMM_TRANSPOSED;
+    if (kernels->reads_rows && g->m < g->n && g->m <= few && g->b.rs == 1)
         return 1;
     const int fills = reads_rows(kernels, &g->a, g->alpha) && 2 * g->n > kernels->vlen;
     return g->n <= GEMM_NARROW && g->n < g->m && !fills;
