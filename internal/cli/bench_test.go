@@ -101,6 +101,26 @@ func TestBenchFields(t *testing.T) {
 	}
 }
 
+func TestBenchWorkbench(t *testing.T) {
+	o := okBench(t, "workbench --size 1m --length 16 --rows 200 --pairs 1 --phase 2").object(t)
+	o.wants(t, "bench", "size:s length:n rows:n keys_per_second:n headless_tokens_per_second:n open_tokens_per_second:n pairs:n ratio:n "+
+		"ratio_from:n ratio_to:n ratio_lowest:n ratio_highest:n bytes_per_second:n"+benchHead)
+	for _, name := range []string{"headless_tokens_per_second", "open_tokens_per_second", "ratio", "bytes_per_second"} {
+		if v := o[name].(float64); !(v > 0) {
+			t.Errorf("%s is %v", name, v)
+		}
+	}
+}
+
+func TestMedianRanks(t *testing.T) {
+	// By the binomial distribution ranks 2 and 9 of 10, 14 and 27 of 40, counted from 1, hold the median with at least 95%.
+	for n, want := range map[int][2]int{1: {0, 0}, 10: {1, 8}, 40: {13, 26}} {
+		if from, to := medianRanks(n); from != want[0] || to != want[1] {
+			t.Errorf("of %d: %d and %d, want %v", n, from, to, want)
+		}
+	}
+}
+
 func TestBenchRefuses(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{

@@ -16,35 +16,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lathe/compute/cpu"
 	"lathe/internal/performance"
 	"lathe/session"
 	"lathe/trainer"
 	"lathe/tui"
 )
-
-// workbenchResult is what `lathe bench workbench --json` prints.
-type workbenchResult struct {
-	What   string `json:"what"`
-	Device string `json:"device"`
-	// Rows of the file that is scrolled through, and keys that arrive a second.
-	Rows int `json:"rows"`
-	Keys int `json:"keys_per_second"`
-	// Headless and Open are tokens a second without and with the screen: medians over the phases of one run, Pairs with the screen and one
-	// more without.
-	Headless float64 `json:"headless_tokens_per_second"`
-	Open     float64 `json:"open_tokens_per_second"`
-	Pairs    int     `json:"pairs"`
-	// Ratio is the median of the phases with the screen, each as a part of the mean of its two neighbours; Lowest and Highest are their
-	// range. The median that no noise would hide lies between From and To with 95% certainty.
-	Ratio   float64 `json:"ratio"`
-	From    float64 `json:"ratio_from"`
-	To      float64 `json:"ratio_to"`
-	Lowest  float64 `json:"ratio_lowest"`
-	Highest float64 `json:"ratio_highest"`
-	// BytesPerSecond is what the screen wrote while it was open.
-	BytesPerSecond float64 `json:"bytes_per_second"`
-}
 
 // workbenchFlags choose how long and how hard somebody scrolls.
 type workbenchFlags struct {
@@ -59,7 +35,7 @@ func benchWorkbenchCommand(e *env) *cobra.Command {
 	const short = "Training speed with the workbench open and somebody scrolling a long file, against headless"
 	cmd := benchLeaf(e, "workbench", short, func(ctx context.Context, _ []string) (report, error) {
 		r, err := e.benchWorkbench(ctx, f)
-		return report{json: r, rows: r.rows()}, err
+		return report{json: r, rows: workbenchRows(r)}, err
 	})
 	sizeFlag(cmd, &f.size, "60m")
 	cmd.Flags().IntVar(&f.batch, "batch", 1, "rows of a step")
@@ -73,37 +49,37 @@ func benchWorkbenchCommand(e *env) *cobra.Command {
 }
 
 // benchWorkbench makes the model, the rows and the long file, and runs the phases.
-func (e *env) benchWorkbench(ctx context.Context, f workbenchFlags) (workbenchResult, error) {
+func (e *env) benchWorkbench(ctx context.Context, f workbenchFlags) (r performance.Workbench, err error) {
 	if f.batch < 1 || f.length < 2 || f.rows < 1 || f.keys < 1 || f.pairs < 1 || f.phase < 2 {
-		return workbenchResult{}, usage("--batch, --rows, --keys and --pairs are at least 1, --length and --phase 2")
+		return r, usage("--batch, --rows, --keys and --pairs are at least 1, --length and --phase 2")
 	}
 	f.steps = (2*f.pairs + 1) * f.phase
 	dir, remove, err := benchFolder("")
 	if err != nil {
-		return workbenchResult{}, err
+		return r, err
 	}
 	defer remove()
-	dev, err := cpu.New(cpu.Options{})
+	host, err := e.newHostBencher()
 	if err != nil {
-		return workbenchResult{}, err
+		return r, err
 	}
-	run, _, err := (&bencher{e: e, dev: dev}).prepare(dir, f.trainBench)
-	name := dev.Info().Name
-	if err := errors.Join(err, dev.Close()); err != nil {
-		return workbenchResult{}, err
+	defer host.close()
+	run, _, err := host.prepare(dir, f.trainBench)
+	if err != nil {
+		return r, err
 	}
 	long := filepath.Join(dir, "long.jsonl")
 	if err := writeLongFile(long, f.rows); err != nil {
-		return workbenchResult{}, err
+		return r, err
 	}
 	b := &workbenchBench{flags: f, steps: make(chan float64, f.steps+1), bar: newProgress(e.stderr)}
 	defer b.bar.clear()
 	if err := b.run(ctx, dir, long, run); err != nil {
-		return workbenchResult{}, err
+		return r, err
 	}
-	r := b.result()
-	r.Device = name
-	return r, nil
+	r = b.result()
+	r.Head, err = host.head(performance.WhatWorkbench)
+	return r, err
 }
 
 // writeLongFile writes rows such as people fine-tune on, of 60 to 300 bytes.
@@ -263,15 +239,15 @@ func (c counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (b *workbenchBench) result() workbenchResult {
+func (b *workbenchBench) result() performance.Workbench {
 	ratios := make([]float64, len(b.open))
 	for i := range ratios {
 		ratios[i] = 2 * b.open[i] / (b.headless[i] + b.headless[i+1]) // what makes the machine faster or slower for a while does so to all three
 	}
 	slices.Sort(ratios)
 	from, to := medianRanks(len(ratios))
-	return workbenchResult{
-		What: "workbench", Rows: b.flags.rows, Keys: b.flags.keys, Pairs: b.flags.pairs,
+	return performance.Workbench{
+		Size: b.flags.size, Length: b.flags.batch * b.flags.length, Rows: b.flags.rows, Keys: b.flags.keys, Pairs: b.flags.pairs,
 		Headless: performance.Median(b.headless), Open: performance.Median(b.open),
 		Ratio: performance.Median(ratios), From: ratios[from], To: ratios[to], Lowest: ratios[0], Highest: ratios[len(ratios)-1],
 		BytesPerSecond: float64(b.written.Load()) / b.seconds,
@@ -286,9 +262,9 @@ func medianRanks(n int) (from, to int) {
 	return from, n - 1 - from
 }
 
-func (r workbenchResult) rows() [][]string {
+func workbenchRows(r performance.Workbench) [][]string {
 	return [][]string{
-		{"device", r.Device},
+		headRow(r.Head),
 		{"work", fmt.Sprintf("%d phases with the screen, each between two without; %d keys a second in a file of %s rows", r.Pairs, r.Keys, count(int64(r.Rows)))},
 		{"headless", fmt.Sprintf("%s tokens/s", count(int64(r.Headless)))},
 		{"open", fmt.Sprintf("%s tokens/s, %.1f%% of headless (median; 95%% certain: %.1f%% to %.1f%%, all: %.1f%% to %.1f%%)",

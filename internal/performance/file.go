@@ -18,21 +18,22 @@ import (
 
 // File is what one machine gave on one day.
 type File struct {
-	Date     string     `json:"date"`
-	Machine  string     `json:"machine"` // the processor
-	Threads  int        `json:"threads"`
-	Tier     string     `json:"tier"`
-	Memory   int64      `json:"memory_total,omitempty"`
-	Commit   string     `json:"commit,omitempty"`
-	Notes    []string   `json:"notes,omitempty"` // what a reader has to know about these figures
-	Train    []Train    `json:"train,omitempty"`
-	Generate []Generate `json:"generate,omitempty"`
-	Score    []Score    `json:"score,omitempty"`
-	Tokenize []Text     `json:"tokenize,omitempty"`
-	Lint     []Text     `json:"lint,omitempty"`
-	Start    []Start    `json:"start,omitempty"`
-	Sweep    []Sweep    `json:"sweep,omitempty"`
-	Pairs    []Pair     `json:"pairs,omitempty"`
+	Date      string      `json:"date"`
+	Machine   string      `json:"machine"` // the processor
+	Threads   int         `json:"threads"`
+	Tier      string      `json:"tier"`
+	Memory    int64       `json:"memory_total,omitempty"`
+	Commit    string      `json:"commit,omitempty"`
+	Notes     []string    `json:"notes,omitempty"` // what a reader has to know about these figures
+	Train     []Train     `json:"train,omitempty"`
+	Generate  []Generate  `json:"generate,omitempty"`
+	Score     []Score     `json:"score,omitempty"`
+	Tokenize  []Text      `json:"tokenize,omitempty"`
+	Lint      []Text      `json:"lint,omitempty"`
+	Start     []Start     `json:"start,omitempty"`
+	Sweep     []Sweep     `json:"sweep,omitempty"`
+	Workbench []Workbench `json:"workbench,omitempty"`
+	Pairs     []Pair      `json:"pairs,omitempty"`
 
 	name string
 }
@@ -123,6 +124,8 @@ func (f *File) Add(line []byte) error {
 		return put(&f.Start, line, func(r Start) string { return fmt.Sprint(r.Method, r.Parameters) })
 	case what == WhatSweep:
 		return put(&f.Sweep, line, func(r Sweep) string { return r.Over + r.Method })
+	case what == WhatWorkbench:
+		return put(&f.Workbench, line, func(r Workbench) string { return fmt.Sprint(r.Size, r.Length, r.Rows) })
 	default:
 		return fmt.Errorf("read result: what is %q: want a line of `lathe bench --json` or of tools/peers", what)
 	}

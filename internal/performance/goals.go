@@ -16,6 +16,9 @@ type goal struct {
 // startShare is how much of the peer's time from the process's start to the end of step 1, less a step, lathe may take.
 const startShare = 1.0 / 20
 
+// workbenchShare is how much of a headless run's speed one with the workbench open keeps.
+const workbenchShare = 0.99
+
 // goals are the table of the project's CPU goals.
 var goals = []goal{
 	{"lora-bfloat16", "LoRA step, bf16 products", 1.5, 0.3},
@@ -109,6 +112,13 @@ func (f *File) aloneRows() (rows [][]string) {
 	}
 	for _, r := range f.Score {
 		add(fmt.Sprintf("score %d rows together", r.Rows), fmt.Sprintf("one by one %s tokens/s", figure(r.OneByOne)), figure(r.TokensPerSecond), r.Ratio, 3)
+	}
+	for _, r := range f.Workbench {
+		rows = append(rows, []string{
+			fmt.Sprintf("LoRA of %s with the workbench open, scrolling a file of %s rows", r.Size, grouped(int64(r.Rows))),
+			fmt.Sprintf("headless %s tokens/s", figure(r.Headless)), figure(r.Open), fmt.Sprintf("%.3f", r.Ratio),
+			fmt.Sprintf("%d; 95%% certain: %.3f to %.3f", r.Pairs, r.From, r.To), "≥ " + number(workbenchShare), yes(r.Ratio >= workbenchShare), "–", "–", "–", "–",
+		})
 	}
 	return rows
 }

@@ -36,13 +36,14 @@ const (
 
 // The things that are measured.
 const (
-	WhatTrain    = "train"
-	WhatGenerate = "generate"
-	WhatTokenize = "tokenize"
-	WhatLint     = "lint"
-	WhatScore    = "score"
-	WhatStart    = "start"
-	WhatSweep    = "sweep"
+	WhatTrain     = "train"
+	WhatGenerate  = "generate"
+	WhatTokenize  = "tokenize"
+	WhatLint      = "lint"
+	WhatScore     = "score"
+	WhatStart     = "start"
+	WhatSweep     = "sweep"
+	WhatWorkbench = "workbench"
 )
 
 // Head opens every result.
@@ -179,4 +180,28 @@ type SweepPoint struct {
 	Attention  float64 `json:"attention_microseconds_per_token"`
 	MFLOP      float64 `json:"mflop_per_token"`
 	GFLOPs     float64 `json:"gflops"`
+}
+
+// Workbench is one run that trains by turns without a screen and with the workbench open, in which somebody scrolls a long file.
+type Workbench struct {
+	Head
+	Size   string `json:"size"`   // of the model
+	Length int    `json:"length"` // tokens of a step
+	// Rows of the file that is scrolled through, and keys that arrive a second.
+	Rows int `json:"rows"`
+	Keys int `json:"keys_per_second"`
+	// Headless and Open are tokens a second without and with the screen: medians over the phases of one run, Pairs with the screen and one
+	// more without.
+	Headless float64 `json:"headless_tokens_per_second"`
+	Open     float64 `json:"open_tokens_per_second"`
+	Pairs    int     `json:"pairs"`
+	// Ratio is the median of the phases with the screen, each as a part of the mean of its two neighbours; Lowest and Highest are their
+	// range. The median that no noise would hide lies between From and To with 95% certainty.
+	Ratio   float64 `json:"ratio"`
+	From    float64 `json:"ratio_from"`
+	To      float64 `json:"ratio_to"`
+	Lowest  float64 `json:"ratio_lowest"`
+	Highest float64 `json:"ratio_highest"`
+	// BytesPerSecond is what the screen wrote while it was open.
+	BytesPerSecond float64 `json:"bytes_per_second"`
 }

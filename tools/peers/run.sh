@@ -35,6 +35,7 @@ part() {
     lint) bench lint ${data:+--data "$data/gsm8k/train.jsonl"} ;;
     tokenize) for name in gpt2 phi3; do [ -z "$data" ] || bench tokenize --model "$data/tokenizers/$name.json" --data "$data/gsm8k/train.jsonl"; done ;;
     start) bench start --method qlora && bench start --method lora ;;
+    workbench) bench workbench --pairs 36 ;;
     sweep-tokens) bench train --sweep tokens --size 30m --steps 2 ;;
     sweep-parameters) bench train --sweep parameters ;;
     peer-*) peer "${1#peer-}" -tokenizers "$data/tokenizers" -corpus "$data/gsm8k/train.jsonl" -llamacpp "$llama" ;;
@@ -42,7 +43,7 @@ part() {
     esac
 }
 
-all="train-lora-float32 train-qlora-float32 train-full-float32 ragged-train-lora-float32 ragged-train-qlora-float32 generate score lint tokenize start
+all="train-lora-float32 train-qlora-float32 train-full-float32 ragged-train-lora-float32 ragged-train-qlora-float32 generate score lint tokenize start workbench
 sweep-tokens sweep-parameters peer-lora-float32 peer-qlora-float32 peer-full-float32 peer-ragged-lora-float32 peer-ragged-qlora-float32
 peer-start-lora-float32 peer-start-qlora-float32 peer-tokenize-gpt2 peer-tokenize-phi3 peer-generate"
 if grep -q 'avx512_bf16\|amx_bf16' /proc/cpuinfo; then
