@@ -242,15 +242,27 @@ func flat(s Sweep) string {
 
 // linear compares the models' rates: cost is linear in the work where the rate is one.
 func linear(points []SweepPoint) string {
-	low, larger, high := math.Inf(1), math.Inf(1), 0.0
-	for _, p := range points {
-		low, high = min(low, p.GFLOPs), max(high, p.GFLOPs)
-		if p.Parameters >= 10e6 {
-			larger = min(larger, p.GFLOPs)
-		}
+	low, high := rates(points, 0)
+	text := fmt.Sprintf("The rate, which would be one where cost is exactly linear in the work, lies between %.1f and %.1f GFLOP/s", low, high)
+	if low, high := rates(points, 10e6); high > 0 {
+		text += fmt.Sprintf(", and between %.1f and %.1f from 10 M parameters on: a smaller model spends its time on logits and softmax over a vocabulary that does "+
+			"not shrink with it (see what was tried)", low, high)
 	}
-	return fmt.Sprintf("The rate, which would be one where cost is exactly linear in the work, lies between %.1f and %.1f GFLOP/s, and between %.1f and %.1f from 10 M "+
-		"parameters on: a smaller model spends its time on logits and softmax over a vocabulary that does not shrink with it (see what was tried).", low, high, larger, high)
+	return text + "."
+}
+
+// rates are the lowest and the highest of the models that have at least so many parameters, zeros where there is none.
+func rates(points []SweepPoint, least int64) (low, high float64) {
+	for _, p := range points {
+		if p.Parameters < least {
+			continue
+		}
+		if low == 0 || p.GFLOPs < low {
+			low = p.GFLOPs
+		}
+		high = max(high, p.GFLOPs)
+	}
+	return low, high
 }
 
 func (d *document) history(files []*File) {
