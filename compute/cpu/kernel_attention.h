@@ -133,28 +133,45 @@ INLINE vm sees(const query_tile *t, int64_t r, int64_t j) {
     return seen;
 }
 
+// Whether a product's scores are final but for their factor.
+static int plain_scores(const lathe_attention_args *a) { return !a->alibi && a->softcap <= 0; }
+
+// How many of the keys first … first+n all of LANES rows see, for certain: up to the first row's position, for later rows see more. (Lanes
+// beyond the tile's rows come to nothing.)
+static int64_t keys_all_see(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked) {
+    int64_t whole = t->position[r] - first + 1;
+    if (!masked) return n;
+    if (t->a->window > 0 || whole < 0) return 0;
+    return whole < n ? whole : n;
+}
+
+// Scores of keys from … to become exponentials relative to base; returns their sum added to `sum`.
+INLINE vf exponentials(float *scores, int64_t r, int64_t from, int64_t to, vf factor, vf base, vf sum) {
+    for (int64_t j = from; j < to; j++) {
+        vf p = v_exp_normal(v_fma(v_load(scores + j * TILE + r), factor, -base));
+        v_store(scores + j * TILE + r, p);
+        sum += p;
+    }
+    return sum;
+}
+
 // One step of the online softmax for LANES rows: scores[n, TILE] become exponentials; returns the factor that older sums
 // shrink by.
 INLINE vf softmax_step(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked, float *scores, float *highest,
                        float *total) {
     vf old = v_load(highest + r), top = old, sum = v_zero(), factor = v_set(after(t));
-    int raw = !masked && !t->a->alibi && t->a->softcap <= 0; // the product's scores are final
-    for (int64_t j = 0; j < n; j++) {
+    int64_t j = 0, raw = plain_scores(t->a) ? keys_all_see(t, r, first, n, masked) : 0; // of so many keys the product's scores are final
+    for (; j < raw; j++) top = v_max(v_load(scores + j * TILE + r) * factor, top);
+    for (; j < n; j++) {
         vf s = v_load(scores + j * TILE + r) * factor;
-        if (!raw) {
-            s = score(t->a, s, t->a->alibi ? alibi(t, r, first + j) : v_zero());
-            if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
-            v_store(scores + j * TILE + r, s);
-        }
+        s = score(t->a, s, t->a->alibi ? alibi(t, r, first + j) : v_zero());
+        if (masked) s = v_select(sees(t, r, first + j), s, v_set(-INFINITY));
+        v_store(scores + j * TILE + r, s);
         top = v_max(s, top);
     }
     vf base = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // rows that saw no key yet
-    if (!raw) factor = v_set(1);
-    for (int64_t j = 0; j < n; j++) {
-        vf p = v_exp_normal(v_fma(v_load(scores + j * TILE + r), factor, -base));
-        v_store(scores + j * TILE + r, p);
-        sum += p;
-    }
+    sum = exponentials(scores, r, 0, raw, factor, base, sum);
+    sum = exponentials(scores, r, raw, n, v_set(1), base, sum);
     vf shrink = v_exp_normal(old - base);
     v_store(highest + r, top);
     v_store(total + r, v_fma(v_load(total + r), shrink, sum));

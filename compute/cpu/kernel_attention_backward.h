@@ -20,22 +20,36 @@ typedef struct {
     int64_t seen[TILE / CHUNK_ROWS];
 } key_tile;
 
-// Scores[n, TILE] become probabilities, slopes[n, TILE] (dOut·V) the scores' gradients, for LANES rows.
-INLINE void softmax_backward(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked,
-                             const backward_scratch *s, const float *lse, const float *delta) {
+// Scores of keys from … to become probabilities, slopes (dOut·V) the scores' gradients, for LANES rows. plain and masked are constants
+// wherever this is called.
+INLINE void softmax_backward_keys(const query_tile *t, int64_t r, int64_t first, int64_t from, int64_t to, int plain, int masked,
+                                  const backward_scratch *s, const float *lse, const float *delta) {
     const lathe_attention_args *a = t->a;
     vf base = v_load(lse + r), mean = v_load(delta + r), one = v_set(1.0f), factor = v_set(after(t));
     vf inverse = v_set(a->softcap > 0 ? 1.0f / a->softcap : 0);
-    for (int64_t j = 0; j < n; j++) {
-        float *at = s->scores + j * TILE + r, *ds = s->slopes + j * TILE + r;
-        vf x = score(a, v_load(at) * factor, a->alibi ? alibi(t, r, first + j) : v_zero());
+    float *scores = s->scores + r, *slopes = s->slopes + r;
+    for (int64_t j = from; j < to; j++) {
+        vf x = v_load(scores + j * TILE) * factor;
+        if (!plain) x = score(a, x, a->alibi ? alibi(t, r, first + j) : v_zero());
         vf p = v_exp_normal(x - base), g; // x is at most what the forward pass summed
         if (masked) p = v_select(sees(t, r, first + j), p, v_zero());
-        g = p * (v_load(ds) - mean);
-        if (a->softcap > 0) g = g * (one - (x * inverse) * (x * inverse));
-        v_store(at, p);
-        v_store(ds, g);
+        g = p * (v_load(slopes + j * TILE) - mean);
+        if (!plain && a->softcap > 0) g = g * (one - (x * inverse) * (x * inverse));
+        v_store(scores + j * TILE, p);
+        v_store(slopes + j * TILE, g);
     }
+}
+
+// The same of n keys, of which some may be masked.
+INLINE void softmax_backward(const query_tile *t, int64_t r, int64_t first, int64_t n, int masked,
+                             const backward_scratch *s, const float *lse, const float *delta) {
+    int64_t whole = plain_scores(t->a) ? keys_all_see(t, r, first, n, masked) : 0;
+    softmax_backward_keys(t, r, first, 0, whole, 1, 0, s, lse, delta);
+    if (whole == n) return;
+    if (masked)
+        softmax_backward_keys(t, r, first, whole, n, 0, 1, s, lse, delta);
+    else
+        softmax_backward_keys(t, r, first, whole, n, 0, 0, s, lse, delta);
 }
 
 // Scores, their gradients and those of the queries: `width` rows from r on, n keys from `first` on.
