@@ -83,12 +83,15 @@ func (d *Device) release(a *allocation) {
 	d.memory.Used -= a.bytes
 }
 
-// free estimates what can still be allocated. Memory that was reserved and not yet touched still counts as available for
-// the system, so that our own account is held against what was available at the start.
+// free estimates what can still be allocated.
 func (d *Device) free() int64 {
-	now, _ := systemMemory()
-	return max(0, min(now, d.atOpen-d.memory.Used))
+	available, _ := systemMemory()
+	return d.left(available)
 }
+
+// left is free of what the system calls available. Memory that was reserved and not yet touched still counts as that, so that our own
+// account is held against what was available at the start.
+func (d *Device) left(available int64) int64 { return max(0, min(available, d.atOpen-d.memory.Used)) }
 
 // Upload copies host bytes to dst.
 func (d *Device) Upload(dst compute.Buffer, src []byte) {

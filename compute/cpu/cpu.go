@@ -109,10 +109,10 @@ func New(o Options) (*Device, error) {
 
 // Info names the processor, the tier and the number of threads.
 func (d *Device) Info() compute.Info {
-	_, total := systemMemory()
+	available, total := systemMemory()
 	return compute.Info{
 		Name: d.name, Kind: "cpu", Tier: tiers[d.tier], Threads: int(d.threads),
-		MemoryTotal: total, MemoryFree: d.free(), MatMul: []compute.DType{compute.F32, compute.BF16}, Workspace: rule{d.threads},
+		MemoryTotal: total, MemoryFree: d.left(available), MatMul: []compute.DType{compute.F32, compute.BF16}, Workspace: rule{d.threads},
 		WorkspaceHeld: d.scratch.Held(),
 	}
 }
