@@ -55,7 +55,8 @@ func push[T any](d *Device, kind int, args *T) {
 // behind is what hold leaves for the operation that it holds something for, and for clearing what that does not write.
 const behind = 2 << 10
 
-// hold copies what the arguments of the next operation point to: it lasts until that has run.
+// hold copies what the arguments of the next operation point to. It lasts until that has run, and what the operation wrote there until another
+// is added.
 func hold[T any](c *checked, s []T) unsafe.Pointer {
 	if !c.OK {
 		return nil
