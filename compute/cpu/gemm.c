@@ -6,7 +6,6 @@
 
 enum {
     GEMM_KS = 4096,            // depth of one pass over C; as GEMM_KC it decides bits
-    GEMM_MC = 140,             // rows of A in one task: with GEMM_KC they fill a fifth of the second-level cache
     GEMM_FEW_PANELS = 4,       // of B that a task of few rows of A packs: they stay in the second-level cache
     GEMM_LINE = 64,            // bytes of a cache line
     GEMM_AHEAD_PACKED = 8,     // rows of B that are fetched before their use, where they follow each other in memory
@@ -144,7 +143,7 @@ static wanted next_panel(const gemm_job *j, const block_of_a *block, int64_t pa,
 static void many_rows(void *arg, int index, int worker) {
     const gemm_job *j = arg;
     const int64_t ga = index / j->b_groups, gb = index % j->b_groups;
-    const int64_t a0 = first_of(ga, j->a_groups, j->a_panels), a1 = first_of(ga + 1, j->a_groups, j->a_panels);
+    const int64_t a0 = first_of_a(j, ga), a1 = first_of_a(j, ga + 1);
     const int64_t b0 = first_of(gb, j->b_groups, j->b_panels), b1 = first_of(gb + 1, j->b_groups, j->b_panels);
     const int64_t strip = slots(j, j->kc, j->kernels->nr) <= GEMM_L1_FLOATS ? 1 : GEMM_NB / j->kernels->nr;
     begin(j);
@@ -220,19 +219,6 @@ static void run_few_rows(gemm_job *j) {
     const int64_t tasks = max64(div_up(j->b_panels, GEMM_FEW_PANELS), 4 * lathe_threads());
     j->b_groups = min64(round_up(tasks, lathe_threads()), j->b_panels);
     lathe_parallel_on(j->workers, (int)j->b_groups, few_rows, j);
-}
-
-// share_out cuts C into tasks: as few groups of rows as keep A in its place, but as many tasks as divide among the threads
-// without a rest (one task of 15 too many on two threads is 6% of the time).
-static void share_out(gemm_job *j) {
-    const int64_t threads = lathe_threads();
-    int64_t groups = div_up(j->a_panels, GEMM_MC / j->mr);
-    while (groups % threads && (threads % groups))
-        groups++;
-    j->a_groups = min64(groups, j->a_panels);
-    j->b_groups = min64(groups < threads ? threads / groups : 1, j->b_panels);
-    if (j->a_groups * j->b_groups < threads)
-        j->a_groups = min64(threads, j->a_panels);
 }
 
 static void run_many_rows(gemm_job *j) {

@@ -1,4 +1,4 @@
-// One pass of a matrix product, and how the panels of its operands are packed.
+// One pass of a matrix product, how it is cut into tasks, and how the panels of its operands are packed.
 #ifndef LATHE_GEMM_JOB_H
 #define LATHE_GEMM_JOB_H
 
@@ -6,6 +6,8 @@
 #include "pool.h"
 
 enum {
+    GEMM_MC = 140,          // rows of A in one task: with GEMM_KC they fill a fifth of the second-level cache
+    GEMM_SMALLEST = 6,      // the smallest task has a sixth of those rows
     GEMM_PACK_GROUP = 8,    // panels that are packed at a time
     GEMM_SIDE_BY_SIDE = 32, // depth at a time of panels that are packed side by side
 };
@@ -20,6 +22,7 @@ typedef struct {
     int mr;              // height of the panels of A, the last one may be lower
     int64_t a_panels, b_panels;
     int64_t a_groups, b_groups; // of panels: each pair of groups is one task
+    int64_t guided;             // the threads for which A's groups become smaller towards the end, or 0: they are equal
     int64_t pack_group;         // panels that one task packs
     float *shared, *private_;
     int workers; // that private_ has room for
@@ -36,6 +39,53 @@ static int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
 
 // first_of is where group `index` of `groups` equal ones begins.
 static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return index * panels / groups; }
+
+// most_of_a is how many panels of A a task has at most, least_of_a how many it has at least where tasks become smaller.
+static int64_t most_of_a(const gemm_job *j) { return max64(GEMM_MC / j->mr, 1); }
+static int64_t least_of_a(const gemm_job *j) { return div_up(most_of_a(j), GEMM_SMALLEST); }
+
+// guided is how many of the panels of A that are left the next task takes: half of each thread's share, so that tasks become smaller towards
+// the end and one whose thread was held up leaves the others waiting for little (guided self-scheduling, Polychronopoulos & Kuck 1987).
+static int64_t guided(const gemm_job *j, int64_t left) {
+    const int64_t half = div_up(left, 2 * j->guided);
+    return min64(left, max64(min64(most_of_a(j), half), least_of_a(j)));
+}
+
+// first_of_a is the panel of A where group `index` begins.
+static int64_t first_of_a(const gemm_job *j, int64_t index) {
+    if (!j->guided)
+        return first_of(index, j->a_groups, j->a_panels);
+    int64_t at = 0;
+    while (index-- > 0)
+        at += guided(j, j->a_panels - at);
+    return at;
+}
+
+// share_equally cuts C into equal tasks: as few groups of rows as keep A in its place, but as many tasks as divide among the threads
+// without a rest (one task of 15 too many on two threads is 6% of the time).
+static void share_equally(gemm_job *j, int64_t threads) {
+    int64_t groups = div_up(j->a_panels, most_of_a(j));
+    while (groups % threads && (threads % groups))
+        groups++;
+    j->a_groups = min64(groups, j->a_panels);
+    j->b_groups = min64(groups < threads ? threads / groups : 1, j->b_panels);
+    if (j->a_groups * j->b_groups < threads)
+        j->a_groups = min64(threads, j->a_panels);
+}
+
+// share_out cuts C into tasks: of fewer and fewer rows, where there are enough for all threads.
+static void share_out(gemm_job *j) {
+    const int64_t threads = lathe_threads();
+    j->guided = j->a_panels >= 2 * threads * least_of_a(j) ? threads : 0;
+    if (!j->guided) {
+        share_equally(j, threads);
+        return;
+    }
+    j->a_groups = 0;
+    j->b_groups = 1;
+    for (int64_t at = 0; at < j->a_panels; j->a_groups++)
+        at += guided(j, j->a_panels - at);
+}
 
 // An operand_part is an operand from some lane and depth on, as it lies or widened.
 typedef struct {
@@ -128,7 +178,8 @@ static void pack_shared(void *arg, int index, int worker) {
 
 static void pack_shared_operand(gemm_job *j) {
     const int64_t panels = j->share_a ? j->a_panels : j->b_panels;
-    j->pack_group = min64(div_up(panels, 2 * lathe_threads()), GEMM_PACK_GROUP);
+    const int64_t tasks = max64(div_up(panels, GEMM_PACK_GROUP), 2 * lathe_threads());
+    j->pack_group = div_up(panels, round_up(tasks, lathe_threads()));
     lathe_parallel((int)div_up(panels, j->pack_group), pack_shared, j);
 }
 
