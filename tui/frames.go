@@ -138,11 +138,14 @@ func (m *model) tick() tea.Cmd {
 	return tea.Tick(time.Second, func(time.Time) tea.Msg { return ticked{} })
 }
 
+// synchronises is the report of a terminal that knows synchronised output.
+var synchronises = tea.ModeReportMsg{Mode: ansi.ModeSynchronizedOutput, Value: ansi.ModeReset}
+
 // synchronised switches synchronised output on where Bubble Tea does not ask for it, which is over SSH. A terminal that
 // does not know mode 2026 passes over it.
 func synchronised() tea.Msg {
 	if strings.Contains(os.Getenv("TERM_PROGRAM"), "Apple") || os.Getenv("TERM") == "linux" {
 		return nil
 	}
-	return tea.ModeReportMsg{Mode: ansi.ModeSynchronizedOutput, Value: ansi.ModeReset}
+	return synchronises
 }

@@ -137,16 +137,6 @@ func (l *link) lost() bool {
 	return l.failed
 }
 
-// linkFile is a link to a terminal that Bubble Tea may ask for its size.
-type linkFile struct {
-	*link
-	file *os.File
-}
-
-func (f linkFile) Read(p []byte) (int, error) { return f.file.Read(p) }
-func (f linkFile) Close() error               { return nil } // it is the caller's
-func (f linkFile) Fd() uintptr                { return f.file.Fd() }
-
 // watched is an input whose end is the terminal's end.
 type watched struct {
 	io.Reader

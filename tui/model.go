@@ -47,9 +47,10 @@ type model struct {
 
 	pace    *pace
 	link    *link
-	ticking bool // a tick is on its way
-	holds   bool // drawings may be held back: a program shows them
-	held    bool // the last one still stands, and a redraw is on its way
+	ticking bool     // a tick is on its way
+	painter *painter // draws on the terminal; nil where the program of a caller does
+	holds   bool     // drawings may be held back: a program shows them
+	held    bool     // the last one still stands, and a redraw is on its way
 	drawn   time.Time
 	last    tea.View
 	mouse   bool
@@ -180,7 +181,12 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		m.ticking = false
 		m.notices.Tick(m.now())
 		return nil
-	case tea.EnvMsg, tea.KeyReleaseMsg, tea.KeyboardEnhancementsMsg, tea.ModeReportMsg, nil:
+	case tea.ModeReportMsg:
+		if m.painter != nil && msg == synchronises {
+			m.painter.synchronise()
+		}
+		return nil
+	case tea.EnvMsg, tea.KeyReleaseMsg, tea.KeyboardEnhancementsMsg, nil:
 		return nil
 	}
 	return m.tell(m.front, msg)
@@ -264,6 +270,9 @@ func (m *model) fault(where string, reason any, stack []byte) {
 func (m *model) View() tea.View {
 	if !m.held {
 		m.last, m.drawn = m.screen(), time.Now()
+		if m.painter != nil {
+			m.painter.show(take(&m.last, m.width, m.height, m.profile))
+		}
 	}
 	return m.last
 }

@@ -33,11 +33,12 @@ func Run(ctx context.Context, o Options) error {
 	l := newLink(o.Output)
 	defer l.abandon()
 	m := newModel(o, l)
-	m.holds = true
+	m.holds, m.painter = true, newPainter(l)
 	defer close(m.closed)
 	go l.watch(ctx, cancel)
+	go m.painter.run(ctx, cancel)
 
-	p := tea.NewProgram(m, programOptions(ctx, o, l)...)
+	p := tea.NewProgram(m, programOptions(ctx, o, m.painter)...)
 	_, err := p.Run()
 	switch {
 	case l.lost():
@@ -74,20 +75,20 @@ func (l *link) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-func programOptions(ctx context.Context, o Options, l *link) []tea.ProgramOption {
+func programOptions(ctx context.Context, o Options, p *painter) []tea.ProgramOption {
 	options := []tea.ProgramOption{
 		tea.WithContext(ctx), tea.WithEnvironment(o.Env), tea.WithColorProfile(themes.Detect(o.Output, o.Env)),
 		tea.WithFPS(framesPerSecond), tea.WithoutSignalHandler(), tea.WithFilter(filter),
 	}
 	if f, ok := o.Output.(*os.File); ok {
-		options = append(options, tea.WithOutput(linkFile{l, f}))
+		options = append(options, tea.WithOutput(painterFile{p, f}))
 	} else {
-		options = append(options, tea.WithOutput(l))
+		options = append(options, tea.WithOutput(p))
 	}
 	if f, ok := o.Input.(*os.File); ok {
-		options = append(options, tea.WithInput(watchedFile{f, l}))
+		options = append(options, tea.WithInput(watchedFile{f, p.link}))
 	} else {
-		options = append(options, tea.WithInput(watched{o.Input, l}))
+		options = append(options, tea.WithInput(watched{o.Input, p.link}))
 	}
 	if o.Width > 0 && o.Height > 0 {
 		options = append(options, tea.WithWindowSize(o.Width, o.Height))
