@@ -2,6 +2,7 @@ package widget
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 )
@@ -16,14 +17,37 @@ const (
 	Center
 )
 
-// Width is the number of cells that s takes, escape sequences not counted.
+// Width is the number of cells that s takes, escape sequences not counted. What most rows are made of is counted here, and the rest by
+// clusters, for six times as long.
 func Width(s string) int {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c > 0x7e {
-			return ansi.StringWidth(s)
+	n := 0
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c >= 0x20 && c < 0x7f:
+			n, i = n+1, i+1
+		case c == ansi.ESC:
+			end := i + 2
+			for end < len(s) && s[end] >= '0' && s[end] <= ';' {
+				end++
+			}
+			if end >= len(s) || s[i+1] != '[' || s[end] != 'm' {
+				return ansi.StringWidth(s)
+			}
+			i = end + 1
+		default:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if !oneCell(r) {
+				return ansi.StringWidth(s)
+			}
+			n, i = n+1, i+size
 		}
 	}
-	return len(s)
+	return n
+}
+
+// oneCell tells that a character is one cell wide, whatever stands beside it: accented letters, lines, blocks, braille, dots.
+func oneCell(r rune) bool {
+	return r >= 0xc0 && r < 0x2b0 || r >= 0x2500 && r < 0x25a0 || r >= 0x2800 && r < 0x2900 || r == '…' || r == '·'
 }
 
 // Truncate cuts s to width cells and ends it with tail where it was cut. It

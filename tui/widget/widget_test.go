@@ -410,3 +410,27 @@ func TestGaugeOfTwo(t *testing.T) {
 		}
 	}
 }
+
+// Widths that are counted here are those of the clusters.
+func TestWidthIsThatOfClusters(t *testing.T) {
+	pieces := []string{"a", " ", "é", "│", "█", "⣿", "…", "·", "\x1b[0;38;2;1;2;3m", "\x1b[m", "\x1b[2K", "\x1b", "模", "e\u0301", "👨‍👩‍👧", "❤️", "\t"}
+	for r := rune(0x80); r < 0x3000; r++ {
+		if oneCell(r) {
+			pieces = append(pieces, string(r))
+		}
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	for range 20000 {
+		var s string
+		for range random.IntN(6) {
+			if random.IntN(2) == 0 {
+				s += pieces[random.IntN(17)]
+			} else {
+				s += pieces[random.IntN(len(pieces))]
+			}
+		}
+		if got, want := Width(s), ansi.StringWidth(s); got != want {
+			t.Fatalf("%q is %d cells wide, want %d", s, got, want)
+		}
+	}
+}
