@@ -20,9 +20,9 @@ const (
 	frameSlow  = 500 * time.Millisecond
 )
 
-// frameShared is the least time between two drawings, of keys too, while a run computes on the processors that draw. A drawing with all
-// that belongs to it takes one of them 3 ms there (`lathe bench workbench`): this is 1/200 of the time of all.
-var frameShared = max(frameUsual, 200*3*time.Millisecond/time.Duration(runtime.GOMAXPROCS(0)))
+// frameShared is the least time between two drawings, of keys too, while a run computes on the processors that draw. A drawing with all that
+// belongs to it takes one of them 0.6 ms there (`lathe bench workbench`): this is 1/600 of the time of all.
+var frameShared = max(frameUsual, 600*600*time.Microsecond/time.Duration(runtime.GOMAXPROCS(0)))
 
 // frame brings the newest View: one message however much has happened.
 type frame struct{ view session.View }

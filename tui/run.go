@@ -17,8 +17,12 @@ import (
 // giveUp is how long a terminal that takes no output may hold up the end of the program.
 const giveUp = 2 * time.Second
 
-// framesPerSecond bounds how often keys are answered on screen; the session's frames are fewer.
-const framesPerSecond = 30
+// framesPerSecond bounds how often keys are answered on screen; the session's frames are fewer. Bubble Tea looks modesPerSecond times a second,
+// which wakes a thread each time, whether there is something of its own to write: the screen's beginning and end, modes, the clipboard.
+const (
+	framesPerSecond = 30
+	modesPerSecond  = 15
+)
 
 // Run shows the workbench until the user leaves it, the context ends or the terminal is gone. It owns the terminal
 // meanwhile. [ErrDetached] and [ErrTerminalGone] say that a run should go on without a screen; a panic of the interface
@@ -78,7 +82,7 @@ func (l *link) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 func programOptions(ctx context.Context, o Options, p *painter) []tea.ProgramOption {
 	options := []tea.ProgramOption{
 		tea.WithContext(ctx), tea.WithEnvironment(o.Env), tea.WithColorProfile(themes.Detect(o.Output, o.Env)),
-		tea.WithFPS(framesPerSecond), tea.WithoutSignalHandler(), tea.WithFilter(filter),
+		tea.WithFPS(modesPerSecond), tea.WithoutSignalHandler(), tea.WithFilter(filter),
 	}
 	if f, ok := o.Output.(*os.File); ok {
 		options = append(options, tea.WithOutput(painterFile{p, f}))
