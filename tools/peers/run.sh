@@ -35,7 +35,7 @@ part() {
     lint) bench lint ${data:+--data "$data/gsm8k/train.jsonl"} ;;
     tokenize) for name in gpt2 phi3; do [ -z "$data" ] || bench tokenize --model "$data/tokenizers/$name.json" --data "$data/gsm8k/train.jsonl"; done ;;
     start) bench start --method qlora && bench start --method lora ;;
-    workbench) bench workbench --pairs 36 ;;
+    workbench) bench workbench --pairs 60 ;;
     sweep-tokens) bench train --sweep tokens --size 30m --steps 2 ;;
     sweep-parameters) bench train --sweep parameters ;;
     peer-*) peer "${1#peer-}" -tokenizers "$data/tokenizers" -corpus "$data/gsm8k/train.jsonl" -llamacpp "$llama" ;;
