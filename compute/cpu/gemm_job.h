@@ -22,7 +22,7 @@ typedef struct {
     int mr;              // height of the panels of A, the last one may be lower
     int64_t a_panels, b_panels;
     int64_t a_groups, b_groups; // of panels: each pair of groups is one task
-    int64_t guided;             // the threads for which A's groups become smaller towards the end, or 0: they are equal
+    int64_t rounds_of;          // A's groups, one for each thread, which become smaller from round to round; or 0: all are equal
     int64_t pack_group;         // panels that one task packs
     float *shared, *private_;
     int workers; // that private_ has room for
@@ -44,21 +44,22 @@ static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return 
 static int64_t most_of_a(const gemm_job *j) { return max64(GEMM_MC / j->mr, 1); }
 static int64_t least_of_a(const gemm_job *j) { return div_up(most_of_a(j), GEMM_SMALLEST); }
 
-// guided is how many of the panels of A that are left the next task takes: half of each thread's share, so that tasks become smaller towards
-// the end and one whose thread was held up leaves the others waiting for little (guided self-scheduling, Polychronopoulos & Kuck 1987).
-static int64_t guided(const gemm_job *j, int64_t left) {
-    const int64_t half = div_up(left, 2 * j->guided);
-    return min64(left, max64(min64(most_of_a(j), half), least_of_a(j)));
+// in_round is how many panels of A each thread's task takes of those that are left: half of its share, so that tasks become smaller towards the
+// end and one whose thread was held up leaves the others waiting for little (factoring, Hummel, Schonberg & Flynn 1992); at last all of it.
+static int64_t in_round(const gemm_job *j, int64_t left) {
+    if (left <= j->rounds_of * least_of_a(j))
+        return div_up(left, j->rounds_of);
+    return max64(min64(most_of_a(j), div_up(left, 2 * j->rounds_of)), least_of_a(j));
 }
 
 // first_of_a is the panel of A where group `index` begins.
 static int64_t first_of_a(const gemm_job *j, int64_t index) {
-    if (!j->guided)
+    if (!j->rounds_of)
         return first_of(index, j->a_groups, j->a_panels);
     int64_t at = 0;
-    while (index-- > 0)
-        at += guided(j, j->a_panels - at);
-    return at;
+    for (; index >= j->rounds_of; index -= j->rounds_of)
+        at = min64(at + j->rounds_of * in_round(j, j->a_panels - at), j->a_panels);
+    return min64(at + index * in_round(j, j->a_panels - at), j->a_panels);
 }
 
 // share_equally cuts C into equal tasks: as few groups of rows as keep A in its place, but as many tasks as divide among the threads
@@ -73,18 +74,20 @@ static void share_equally(gemm_job *j, int64_t threads) {
         j->a_groups = min64(threads, j->a_panels);
 }
 
-// share_out cuts C into tasks: of fewer and fewer rows, where there are enough for all threads.
+// share_out cuts C into tasks: rounds of fewer and fewer rows, where the first have a third of the most at least; else equal ones.
 static void share_out(gemm_job *j) {
     const int64_t threads = lathe_threads();
-    j->guided = j->a_panels >= 2 * threads * least_of_a(j) ? threads : 0;
-    if (!j->guided) {
+    j->rounds_of = 3 * div_up(j->a_panels, 2 * threads) >= most_of_a(j) ? threads : 0;
+    if (!j->rounds_of) {
         share_equally(j, threads);
         return;
     }
     j->a_groups = 0;
     j->b_groups = 1;
-    for (int64_t at = 0; at < j->a_panels; j->a_groups++)
-        at += guided(j, j->a_panels - at);
+    for (int64_t left = j->a_panels, size; left > 0; left -= threads * size) {
+        size = in_round(j, left);
+        j->a_groups += min64(threads, div_up(left, size));
+    }
 }
 
 // An operand_part is an operand from some lane and depth on, as it lies or widened.

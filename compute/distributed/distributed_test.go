@@ -187,7 +187,7 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 	fmt.Fprintf(loud, "GET / HTTP/1.1\r\n\r\n%s", strings.Repeat("x", 10000))
 	loud.Close()
 	wrong := l
-	wrong.Token, wrong.Timeout = "guessed", time.Second
+	wrong.Token, wrong.Timeout = "guessed", 5*time.Second
 	if _, err := Join(t.Context(), wrong); err == nil || !strings.Contains(err.Error(), EnvToken) {
 		t.Errorf("with another token: %v", err)
 	}
