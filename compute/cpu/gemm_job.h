@@ -77,7 +77,7 @@ static void share_equally(gemm_job *j, int64_t threads) {
 // share_out cuts C into tasks: rounds of fewer and fewer rows, where the first have a third of the most at least; else equal ones.
 static void share_out(gemm_job *j) {
     const int64_t threads = lathe_threads();
-    j->rounds_of = 3 * div_up(j->a_panels, 2 * threads) >= most_of_a(j) ? threads : 0;
+    j->rounds_of = threads > 1 && 3 * div_up(j->a_panels, 2 * threads) >= most_of_a(j) ? threads : 0;
     if (!j->rounds_of) {
         share_equally(j, threads);
         return;
