@@ -216,8 +216,7 @@ static void few_rows(void *arg, int index, int worker) {
 static void run_few_rows(gemm_job *j) {
     j->share_a = 1;
     pack_shared_operand(j);
-    const int64_t tasks = max64(div_up(j->b_panels, GEMM_FEW_PANELS), 4 * lathe_threads());
-    j->b_groups = min64(round_up(tasks, lathe_threads()), j->b_panels);
+    j->b_groups = min64(even_tasks(j->b_panels, GEMM_FEW_PANELS, 4), j->b_panels);
     lathe_parallel_on(j->workers, (int)j->b_groups, few_rows, j);
 }
 

@@ -40,6 +40,12 @@ static int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
 // first_of is where group `index` of `groups` equal ones begins.
 static int64_t first_of(int64_t index, int64_t groups, int64_t panels) { return index * panels / groups; }
 
+// even_tasks is how many tasks panels make of `most` each at the most: `each` for a thread at least, and as many as divide among the threads.
+static int64_t even_tasks(int64_t panels, int64_t most, int64_t each) {
+    const int64_t threads = lathe_threads();
+    return round_up(max64(div_up(panels, most), each * threads), threads);
+}
+
 // most_of_a is how many panels of A a task has at most, least_of_a how many it has at least where tasks become smaller.
 static int64_t most_of_a(const gemm_job *j) { return max64(GEMM_MC / j->mr, 1); }
 static int64_t least_of_a(const gemm_job *j) { return div_up(most_of_a(j), GEMM_SMALLEST); }
@@ -181,8 +187,7 @@ static void pack_shared(void *arg, int index, int worker) {
 
 static void pack_shared_operand(gemm_job *j) {
     const int64_t panels = j->share_a ? j->a_panels : j->b_panels;
-    const int64_t tasks = max64(div_up(panels, GEMM_PACK_GROUP), 2 * lathe_threads());
-    j->pack_group = div_up(panels, round_up(tasks, lathe_threads()));
+    j->pack_group = div_up(panels, even_tasks(panels, GEMM_PACK_GROUP, 2));
     lathe_parallel((int)div_up(panels, j->pack_group), pack_shared, j);
 }
 

@@ -1,4 +1,4 @@
-package cpu_test
+package cpu
 
 import (
 	"testing"
@@ -8,9 +8,8 @@ import (
 
 // More operations than the list of those that wait holds run by themselves, each once and in their order.
 func TestQueueRunsFull(t *testing.T) {
-	d := open(t, 2, "")
-	defer d.Close()
-	x, y := filled(t, d, []float32{1}), filled(t, d, []float32{1})
+	d := open(t, "", 2)
+	x, y := upload(t, d, []float32{1}), upload(t, d, []float32{1})
 	const n = 30_000
 	for range n {
 		d.Add(compute.Add{Y: x, A: x, B: y, Scale: 1})
@@ -25,8 +24,7 @@ func TestQueueRunsFull(t *testing.T) {
 
 // What an operation points to may be longer than the list of all that wait, among others that wait already.
 func TestQueueGrows(t *testing.T) {
-	d := open(t, 2, "")
-	defer d.Close()
+	d := open(t, "", 2)
 	const rows, size = 40_000, 4
 	values := make([]float32, rows*size)
 	spans := make([]compute.Span, rows)
@@ -36,7 +34,7 @@ func TestQueueGrows(t *testing.T) {
 	for i := range spans {
 		spans[i] = compute.Span{QStart: i, QLen: 1, KStart: i, KLen: 1}
 	}
-	v, out := filled(t, d, values), filled(t, d, make([]float32, len(values)))
+	v, out := upload(t, d, values), upload(t, d, make([]float32, len(values)))
 	d.Add(compute.Add{Y: v, A: v, B: v, Scale: 1})
 	shape := compute.AttentionShape{Spans: spans, NQ: rows, NK: rows, H: 1, KV: 1, D: size, Scale: 1}
 	d.Attention(compute.Attention{AttentionShape: shape, Out: out, Q: v, K: v, V: v})
@@ -49,14 +47,4 @@ func TestQueueGrows(t *testing.T) {
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func filled(t *testing.T, d compute.Device, values []float32) compute.Buffer {
-	t.Helper()
-	b, err := d.Alloc(compute.F32, len(values))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compute.Upload(d, b, values)
-	return b
 }
