@@ -199,6 +199,18 @@ func (t *Theme) AppendPen(dst []byte, p Pen) []byte {
 	return append(dst, 'm')
 }
 
+// PenLen is the length of the escape sequence for a pen that s begins with, of AppendPen or not; 0 where it begins otherwise.
+func PenLen(s string) int {
+	end := len("\x1b[")
+	for end < len(s) && s[end] >= '0' && s[end] <= ';' { // digits, colon, semicolon
+		end++
+	}
+	if end >= len(s) || s[0] != '\x1b' || s[1] != '[' || s[end] != 'm' {
+		return 0
+	}
+	return end + 1
+}
+
 var attrCodes = [...]struct {
 	attr Attr
 	code byte

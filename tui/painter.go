@@ -49,15 +49,27 @@ type signs struct{ title, bar string }
 
 // take takes out of a view what the painter draws, and leaves the rest to Bubble Tea.
 func take(v *tea.View, width, height int, profile colorprofile.Profile) picture {
-	p := picture{v.Content, width, height, profile, signs{title: v.WindowTitle}}
-	if b := v.ProgressBar; b != nil {
-		p.signs.bar = map[tea.ProgressBarState]string{
-			tea.ProgressBarDefault: ansi.SetProgressBar(b.Value), tea.ProgressBarWarning: ansi.SetWarningProgressBar(b.Value),
-			tea.ProgressBarError: ansi.SetErrorProgressBar(b.Value), tea.ProgressBarIndeterminate: ansi.SetIndeterminateProgressBar,
-		}[b.State]
-	}
+	p := picture{v.Content, width, height, profile, signs{v.WindowTitle, bar(v.ProgressBar)}}
 	v.Content, v.WindowTitle, v.ProgressBar = blankScreen, "", nil
 	return p
+}
+
+// bar is the escape sequence of a bar, or empty.
+func bar(b *tea.ProgressBar) string {
+	if b == nil {
+		return ""
+	}
+	switch b.State {
+	case tea.ProgressBarDefault:
+		return ansi.SetProgressBar(b.Value)
+	case tea.ProgressBarWarning:
+		return ansi.SetWarningProgressBar(b.Value)
+	case tea.ProgressBarError:
+		return ansi.SetErrorProgressBar(b.Value)
+	case tea.ProgressBarIndeterminate:
+		return ansi.SetIndeterminateProgressBar
+	}
+	return ""
 }
 
 // sequence makes the terminal show other signs than it does.

@@ -38,7 +38,7 @@ var mayImport = []struct {
 	{"evalsuite/...", []string{"datasets"}},
 	{"export/...", []string{"model/...", "trainer", "datasets", "compute", "export/..."}},
 	{"session/...", []string{"export", "trainer", "evalsuite", "datasets", "model/...", "compute", "session/..."}},
-	{"tui/paint", nil},
+	{"tui/paint", []string{"themes"}},
 	{"tui/widget/...", []string{"themes", "tui/widget/..."}},
 	{"tui/dialog/...", []string{"themes", "tui/widget/..."}},
 	{"tui/internal/workbench", []string{"tui", "tui/internal/..."}},

@@ -12,6 +12,8 @@ import (
 
 	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/ansi"
+
+	"lathe/themes"
 )
 
 const (
@@ -169,11 +171,13 @@ func (s *Screen) parse(line string) []cell {
 			cells = append(cells, cell{at: uint32(i), n: 1, pen: force})
 			i++
 		case c == ansi.ESC:
-			n, styles := escape(line[i:])
-			if styles {
+			n := themes.PenLen(line[i:])
+			if n > 0 {
 				force = s.after(force, line[i:i+n])
+			} else {
+				_, _, n, _ = ansi.DecodeSequence(line[i:], ansi.NormalState, nil)
 			}
-			i += n
+			i += max(n, 1)
 		default:
 			text, width := ansi.FirstGraphemeCluster(line[i:], ansi.GraphemeWidth)
 			switch {
@@ -195,23 +199,6 @@ func (s *Screen) parse(line string) []cell {
 		cells = append(cells, cell{})
 	}
 	return cells
-}
-
-// escape is the length of the escape sequence that s begins with, and whether it is one for style.
-func escape(s string) (n int, styles bool) {
-	if len(s) > 2 && s[1] == '[' {
-		for i := 2; i < len(s); i++ {
-			switch c := s[i]; {
-			case c == 'm':
-				return i + 1, true
-			case c >= '0' && c <= ';': // digits, colon, semicolon
-				continue
-			}
-			break
-		}
-	}
-	_, _, n, _ = ansi.DecodeSequence(s, ansi.NormalState, nil)
-	return max(n, 1), false
 }
 
 // after is the pen that a sequence makes of another. Most begin with a 0, and make the same of all.

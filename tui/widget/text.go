@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"lathe/themes"
 )
 
 // Align places text in a field.
@@ -26,14 +28,11 @@ func Width(s string) int {
 		case c >= 0x20 && c < 0x7f:
 			n, i = n+1, i+1
 		case c == ansi.ESC:
-			end := i + 2
-			for end < len(s) && s[end] >= '0' && s[end] <= ';' {
-				end++
-			}
-			if end >= len(s) || s[i+1] != '[' || s[end] != 'm' {
+			pen := themes.PenLen(s[i:])
+			if pen == 0 {
 				return ansi.StringWidth(s)
 			}
-			i = end + 1
+			i += pen
 		default:
 			r, size := utf8.DecodeRuneInString(s[i:])
 			if !oneCell(r) {
