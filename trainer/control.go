@@ -94,6 +94,13 @@ func (c *Control) wish(change func(*wishes)) {
 	}
 }
 
+// pausing reports whether a pause is wanted.
+func (c *Control) pausing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.want.pause
+}
+
 // take returns what is wanted; a save is taken once, a pause and a stop stay.
 func (c *Control) take() wishes {
 	c.mu.Lock()

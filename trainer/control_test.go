@@ -45,6 +45,22 @@ func TestPauseHoldsTheRun(t *testing.T) {
 	}
 }
 
+// A prompt that waits when the pause takes effect is answered by a paused run, and can let it go on.
+func TestPauseComesBeforeJobs(t *testing.T) {
+	control := NewControl()
+	control.jobs = make(chan job, 1) // so that one waits for sure
+	answered := make(chan error, 1)
+	control.jobs <- job{ctx: t.Context(), done: answered, run: func(*Live) error { control.Resume(); return nil }}
+	control.Pause()
+	events, err := tryTrain(t, tinyConfig(t), Options{}, control)
+	if err := errors.Join(err, <-answered); err != nil {
+		t.Fatal(err)
+	}
+	if p, r := only[Paused](events), only[Resumed](events); len(p) != 1 || len(r) != 1 {
+		t.Errorf("%+v %+v", p, r)
+	}
+}
+
 func TestSaveAndStopWhilePaused(t *testing.T) {
 	c := tinyConfig(t)
 	events := steered(t, c, Options{}, func(ctx context.Context, control *Control) error {

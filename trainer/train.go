@@ -169,7 +169,9 @@ func (r *Run) border(ctx context.Context) (stop, save bool, err error) {
 		if err := ctx.Err(); err != nil {
 			return false, false, fmt.Errorf("run cancelled at step %d: %w", r.state.Step, err)
 		}
-		r.doWaiting()
+		if !r.control.pausing() { // a pause is told before a long answer is given: wait does the jobs
+			r.doWaiting()
+		}
 		w, err := r.hear()
 		if err != nil {
 			return false, false, err
