@@ -71,12 +71,12 @@ const repeated = 300 * time.Millisecond
 func interrupts(signals <-chan os.Signal, end, endNow func()) {
 	<-signals
 	end()
-	first := time.Now()
-	for range signals {
-		if time.Since(first) > repeated {
-			endNow()
-		}
+	time.Sleep(repeated)
+	for len(signals) > 0 {
+		<-signals
 	}
+	<-signals
+	endNow()
 }
 
 // run is Main with its surroundings handed in.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lathe/trainer"
@@ -135,21 +136,23 @@ func TestInterruptSaves(t *testing.T) {
 	}
 }
 
-// A second interrupt ends at once, also where the first has not got through yet.
+// A second interrupt ends at once, also where the first has not got through yet; what comes with the first is the same request.
 func TestSecondInterruptEnds(t *testing.T) {
-	signals := make(chan os.Signal, 4)
-	asked, ended := make(chan struct{}), make(chan struct{})
-	go interrupts(signals, func() { close(asked) }, func() { ended <- struct{}{} })
-	signals <- syscall.SIGINT
-	<-asked
-	signals <- syscall.SIGINT // at once: the same request
-	select {
-	case <-ended:
-		t.Fatal("a repeated signal ended the process")
-	case <-time.After(repeated + repeated/2):
-	}
-	signals <- syscall.SIGINT
-	<-ended
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal, 4)
+		var asked, ended int
+		go interrupts(signals, func() { asked++ }, func() { ended++ })
+		for _, step := range []struct {
+			after        time.Duration
+			asked, ended int
+		}{{0, 1, 0}, {0, 1, 0}, {repeated - 1, 1, 0}, {2, 1, 1}} {
+			time.Sleep(step.after)
+			signals <- syscall.SIGINT
+			if synctest.Wait(); asked != step.asked || ended != step.ended {
+				t.Errorf("%v later: asked %d times to end and ended %d times, want %d and %d", step.after, asked, ended, step.asked, step.ended)
+			}
+		}
+	})
 }
 
 // eventually waits for something that another process does.
