@@ -115,14 +115,14 @@ func Overlay(background, window string, width, height int) string {
 // in two leaves a blank.
 func splice(line, row string, x, w, width int) string {
 	left := ansi.Truncate(line, x, "")
-	if gap := x - ansi.StringWidth(left); gap > 0 {
+	if gap := x - widget.Width(left); gap > 0 {
 		left += strings.Repeat(" ", gap)
 	}
 	right := ansi.TruncateLeft(line, x+w, "")
-	if ansi.StringWidth(right) > width-x-w { // it begins within a wide character
+	if widget.Width(right) > width-x-w { // it begins within a wide character
 		right = ansi.TruncateLeft(line, x+w+1, "")
 	}
-	if gap := width - x - w - ansi.StringWidth(right); gap > 0 {
+	if gap := width - x - w - widget.Width(right); gap > 0 {
 		right = strings.Repeat(" ", gap) + right
 	}
 	return left + ansi.ResetStyle + row + ansi.ResetStyle + right
