@@ -109,11 +109,8 @@ func (m *Model) prepare(in Input, o *StepOptions) error {
 	return nil
 }
 
-// manySeqs is a number of sequences from which on an attention has work for all threads without cutting any one into parts.
-const manySeqs = 32
-
-// measureLargest measures the largest piece of a batch within bounds, and the attention of each smaller number of sequences: devices cut
-// one over few sequences into more parts, each with memory of its own.
+// measureLargest measures the largest piece of a batch within bounds, and the attention of other shapes within them that devices divide
+// otherwise: of as few sequences as have all tokens, and of as many of one token, which may be done as one generates.
 func (m *Model) measureLargest(maxTokens, maxSeqs, maxLen int, o *StepOptions) demand {
 	if limit := compute.PieceTokens(m.rule); limit > 0 {
 		maxTokens = min(maxTokens, max(limit, maxLen))
@@ -123,8 +120,9 @@ func (m *Model) measureLargest(maxTokens, maxSeqs, maxLen int, o *StepOptions) d
 	need := m.measureWith(seen, func(dry compute.Device, saved, scratch *compute.Arena) {
 		m.lossPass(dry, saved, scratch, largest(maxTokens, maxSeqs, maxLen), o)
 	})
-	for seqs := 1; seqs < min(maxSeqs, manySeqs); seqs++ {
-		need.device = need.device.Max(seen.over(largest(maxTokens, seqs, maxLen).spans()))
+	few := min(maxSeqs, (maxTokens+maxLen-1)/maxLen)
+	for _, in := range []Input{largest(maxTokens, few, maxLen), largest(maxSeqs, maxSeqs, 1)} {
+		need.device = need.device.Max(seen.over(in.spans()))
 	}
 	return need
 }

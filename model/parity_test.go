@@ -25,9 +25,11 @@ const (
 
 const refDir = "../testdata/ref"
 
-func openDevice(t testing.TB) compute.Device {
+func openDevice(t testing.TB) compute.Device { return openDeviceWith(t, cpu.Options{}) }
+
+func openDeviceWith(t testing.TB, o cpu.Options) compute.Device {
 	t.Helper()
-	dev, err := cpu.New(cpu.Options{})
+	dev, err := cpu.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

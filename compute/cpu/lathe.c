@@ -91,8 +91,17 @@ int64_t lathe_attention_worker(const lathe_attention_args *a, int backward) {
     return LATHE_BACKWARD_FLOATS(a->d) + (a->by_head ? 2 * a->longest * LATHE_PADDED(a->d) : 0);
 }
 
+// A backward pass gets what either way takes, so that no batch needs more than a larger one: key heads share out (by_head) where
+// 4·threads·longest ≤ nk·kv at the most.
 int64_t lathe_attention_scratch(const lathe_attention_args *a, int backward, int threads) {
-    return threads * lathe_attention_worker(a, backward) + (backward ? lathe_attention_counts(a) : lathe_decode_floats(a));
+    if (!backward) return threads * lathe_attention_worker(a, 0) + lathe_decode_floats(a);
+    lathe_attention_args tiles = *a, heads = *a;
+    tiles.by_head = 0, heads.by_head = 1;
+    const int64_t most = a->nk * a->kv / (4 * threads);
+    if (heads.longest > most) heads.longest = most;
+    const int64_t by_tile = threads * lathe_attention_worker(&tiles, 1) + lathe_attention_counts(&tiles);
+    const int64_t by_head = threads * lathe_attention_worker(&heads, 1);
+    return by_tile > by_head ? by_tile : by_head;
 }
 
 #if defined(__linux__)
