@@ -130,9 +130,10 @@ func TestProgramOnARealSession(t *testing.T) {
 	term.await(t, "start one with :train FILE")
 	io.WriteString(term.keys, "?")
 	term.await(t, "Keys and commands")
+	shown := len(term.text())
 	io.WriteString(term.keys, "\x1b")
-	time.Sleep(60 * time.Millisecond) // what follows an escape at once would be read as one key with it
-	io.WriteString(term.keys, "q")
+	until(t, "the help to close", func() bool { return strings.Contains(term.text()[shown:], "No dataset is open") })
+	io.WriteString(term.keys, "q") // at once, it would be read as one key with the escape
 	if err := finish(t, ended); err != nil {
 		t.Errorf("leaving gives %v", err)
 	}
