@@ -1,15 +1,10 @@
 package trainer
 
 import (
-	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"lathe/compute"
-	"lathe/model/safetensors"
 )
 
 // Each method goes on from its own adapter, whose shape holds, and from no other's.
@@ -46,50 +41,4 @@ func TestMethodsGoOn(t *testing.T) {
 func changed(c Config, change func(*Config)) Config {
 	change(&c)
 	return c
-}
-
-// A prefix with its projection against PEFT. PEFT's files hold only the projected prefix, so the run starts from what PEFT's encoder was
-// dumped as. Tolerances as for every other run.
-func TestPrefixProjectionAgainstPEFT(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt-neox"} {
-		dir := "../testdata/ref/" + base + "/train-prefix-projection"
-		if _, err := os.Stat(dir); err != nil {
-			t.Skip("not compared: there is no dump: ", dir)
-		}
-		t.Run(base, func(t *testing.T) {
-			c, err := LoadConfig(filepath.Join(dir, "run.yaml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			first := c.AdapterNameOrPath
-			c.AdapterNameOrPath, c.OutputDir = "", t.TempDir()
-			dev := newDevice(t)
-			r, err := Prepare(context.Background(), dev, c, Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			set := openSet(t, filepath.Join(first, "prompt_encoder.safetensors"))
-			for _, p := range r.model.Trainable() {
-				tensor, ok := set.Tensor(strings.TrimPrefix(p.Name, "prompt_encoder.default."))
-				values, err := safetensors.Float32s(tensor)
-				if !ok || err != nil {
-					t.Fatalf("%s: %v", p.Name, err)
-				}
-				compute.Upload(dev, p.Value, values)
-			}
-			var steps []StepDone
-			err = r.Train(context.Background(), nil, func(e Event) {
-				if s, ok := e.(StepDone); ok {
-					steps = append(steps, s)
-				}
-			})
-			if err = errors.Join(err, r.Close()); err != nil {
-				t.Fatal(err)
-			}
-			compareSteps(t, steps, filepath.Join(dir, "losses.json"))
-			if _, err := os.Stat(filepath.Join(dir, "final")); err == nil {
-				compareFinal(t, c, dir)
-			}
-		})
-	}
 }

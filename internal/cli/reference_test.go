@@ -267,7 +267,7 @@ func TestTrainMatchesPEFT(t *testing.T) {
 		folder := filepath.Dir(path)
 		t.Run(filepath.Base(filepath.Dir(folder))+"/"+filepath.Base(folder), func(t *testing.T) {
 			if strings.HasSuffix(folder, "prefix-projection") {
-				t.Skip("compared by trainer's TestPrefixProjectionAgainstPEFT: PEFT's files lack the projection that the run starts from")
+				t.Skip("compared by trainer's TestTwentyStepsAgainstPyTorch: PEFT's files lack the projection that the run starts from")
 			}
 			compareLosses(t, trainReference(t, folder, nil), 20, filepath.Join(folder, "losses.json"))
 		})

@@ -6,7 +6,7 @@ Parameters and gradients are made of integers, which a test in any language make
 from pathlib import Path
 
 import torch
-from bitsandbytes.optim import AdamW8bit
+from bitsandbytes.optim import AdamW8bit, GlobalOptimManager
 
 from files import write_json, write_tensors
 
@@ -31,6 +31,7 @@ def gradient(t: int) -> torch.Tensor:
 
 
 def dump(out: Path) -> None:
+    GlobalOptimManager.get_instance().initialize()  # it knows parameters by id, which one of a training run may have had
     p = torch.nn.Parameter(mix(0))
     opt = AdamW8bit([p], lr=LR, betas=BETAS, eps=EPS, weight_decay=DECAY)
     tensors = {}

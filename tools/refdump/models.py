@@ -9,17 +9,18 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 import nf4_flat  # noqa: F401  dequantises as CUDA does
 
 
-def quantization(double: bool, kind: str) -> BitsAndBytesConfig:
+def quantization(double: bool, kind: str, bf16=False) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=double,
-                              bnb_4bit_compute_dtype=torch.float32)
+                              bnb_4bit_compute_dtype=torch.bfloat16 if bf16 else torch.float32)
 
 
-def load(folder: Path, double: bool | None = None, kind: str = "nf4"):
-    """The model of a folder in float32; with double not None its linears (all but lm_head) in 4 bits of that kind.
+def load(folder: Path, double: bool | None = None, kind: str = "nf4", bf16=False):
+    """The model of a folder in float32; with double not None its linears (all but lm_head) in 4 bits of that kind, which
+    multiply in bfloat16 where bf16 says so.
 
     Without support_avx512bf16_for_cpu=False bitsandbytes multiplies in bfloat16 on CPUs that have it.
     """
-    kw = {} if double is None else {"quantization_config": quantization(double, kind)}
+    kw = {} if double is None else {"quantization_config": quantization(double, kind, bf16)}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **kw).eval()
     if double is not None:
         quantise_falcon(model, double, kind)

@@ -145,9 +145,10 @@ def dump_adapters(folder: Path, rows, v: Variant) -> None:
 
 # Training ----------------------------------------------------------------------------------------------------------
 
-def trainable(run, folder: Path, adapter: str | None):
-    """The model as a run starts it: every weight trainable, or an adapter over a frozen base."""
-    model = load(folder, run.double_quant if run.method == "qlora" else None, run.quant_type)
+def trainable(run, folder: Path, adapter: str | None, bf16=False):
+    """The model as a run starts it: every weight trainable, or an adapter over a frozen base; 4-bit weights multiply in
+    bfloat16 where bf16 says so."""
+    model = load(folder, run.double_quant if run.method == "qlora" else None, run.quant_type, bf16)
     if run.method == "full":
         return model
     if run.method == "qlora":
@@ -176,6 +177,8 @@ def dump_training(run, folder: Path, adapter) -> None:
     print(f"{folder.name}/{out.name}: {noise}; loss {log[0]['loss']:.4f} to {log[-1]['loss']:.4f}, norms "
           f"{min(x['grad_norm'] for x in log):.2f}..{max(x['grad_norm'] for x in log):.2f}", flush=True)
     write_json(out / "losses.json", {"run": dict(run.__dict__), "steps": log} | noise)
+    if run.optim == "adamw":  # a rounding flips codes of 8-bit moments
+        dump_bf16(run, folder, log, data, out / "losses-bf16.json")
     full = run.method == "full"
     if run.final and full:
         write_tensors(out / "final" / "model.safetensors", weights(model))
@@ -184,6 +187,17 @@ def dump_training(run, folder: Path, adapter) -> None:
     if run.gradients:
         model = trainable(run, folder, None if full else f"{run.adapter}-random")
         write_grads(out, model, data, weights_grads if full else peft_adapters.gradients)
+
+
+def dump_bf16(run, folder: Path, exact, data, path: Path) -> None:
+    """The same run with `bf16: true` and, in 4 bits, `bnb_4bit_compute_dtype: bfloat16`."""
+    start = lambda: trainable(run, folder, f"{run.adapter}-init", bf16=True)  # noqa: E731
+    log = training.loop(start(), data, run, bf16=True)
+    noise = {"difference_to_trainer": gap(log, training.trainer(start(), data, run, bf16=True))}
+    judge(run, noise)
+    noise["difference_to_float32"] = gap(log, exact)
+    print(f"{folder.name}/{path.parent.name} in bfloat16: {noise}", flush=True)
+    write_json(path, {"steps": log} | noise)
 
 
 def method_key(adapter, folder: Path) -> dict:

@@ -101,9 +101,13 @@ def trained(batch) -> int:
     return int((batch["labels"][:, 1:] != -100).sum())
 
 
-def loss_of(model, batch, count):
-    """Sum of the cross-entropy of the shifted labels, divided by count: the trained tokens of the whole step."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+def loss_of(model, batch, count, bf16=False):
+    """Sum of the cross-entropy of the shifted labels, divided by count: the trained tokens of the whole step. With bf16 the
+    forward pass is under autocast and its logits are widened, as the Trainer does it."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    if bf16:
+        logits = logits.float()
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100, reduction="sum") / count
 
@@ -137,13 +141,14 @@ def make_optimizer(model, run: Run):
     import bitsandbytes as bnb
 
     manager = bnb.optim.GlobalOptimManager.get_instance()
+    manager.initialize()  # it knows parameters by id, which those of an earlier run may have had
     for m in model.modules():
         if isinstance(m, torch.nn.Embedding):
             manager.register_module_override(m, "weight", {"optim_bits": 32})
     return bnb.optim.AdamW8bit(groups(model, run.weight_decay), lr=run.learning_rate, betas=betas, eps=eps)
 
 
-def loop(model, data, run: Run) -> list[dict]:
+def loop(model, data, run: Run, bf16=False) -> list[dict]:
     """The plain loop. Trains model in place; one dict a step, with the Trainer's names."""
     model.train()
     optimizer = make_optimizer(model, run)
@@ -155,7 +160,7 @@ def loop(model, data, run: Run) -> list[dict]:
         count = sum(trained(b) for b in micro)
         total = 0.0
         for batch in micro:
-            loss = loss_of(model, batch, count)
+            loss = loss_of(model, batch, count, bf16)
             loss.backward()
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(params, run.max_grad_norm)
@@ -169,7 +174,7 @@ def loop(model, data, run: Run) -> list[dict]:
     return log
 
 
-def trainer(model, data, run: Run) -> list[dict]:
+def trainer(model, data, run: Run, bf16=False) -> list[dict]:
     """The same run by transformers.Trainer."""
     with tempfile.TemporaryDirectory() as tmp:
         args = TrainingArguments(
@@ -178,7 +183,7 @@ def trainer(model, data, run: Run) -> list[dict]:
             warmup_steps=run.warmup_steps, weight_decay=run.weight_decay, max_grad_norm=run.max_grad_norm, optim={"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit"}[run.optim],
             logging_steps=1, logging_nan_inf_filter=False, save_strategy="no", eval_strategy="no", report_to=[],
             train_sampling_strategy="sequential", remove_unused_columns=False, disable_tqdm=True,
-            label_names=["labels"], seed=0)
+            label_names=["labels"], seed=0, bf16=bf16)
         t = Trainer(model=model, args=args, train_dataset=data, data_collator=collate)
         t.remove_callback(PrinterCallback)
         t.train()
