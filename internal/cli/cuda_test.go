@@ -45,6 +45,18 @@ func TestTrainOnCUDA(t *testing.T) {
 	})
 }
 
+// The same in bfloat16, against PyTorch's under autocast.
+func TestTrainOnCUDAInBF16(t *testing.T) {
+	emulated(t)
+	for _, name := range []string{"llama-gqa/train-full", "llama-gqa/train-lora", "llama-gqa/train-qlora-fp4-single", "gemma2/train-lora", "falcon-rw/train-lora"} {
+		t.Run(name, func(t *testing.T) {
+			folder := refDir(t, name)
+			steps := trainReference(t, folder, config{"bf16": true, "bnb_4bit_compute_dtype": "bfloat16"}, "--device", "cuda", "--stop-after", "8")
+			compareLosses(t, steps, 8, filepath.Join(folder, "losses-bf16.json"))
+		})
+	}
+}
+
 // Four steps, and four more of another device that takes threads and blocks in another order, end with the bits of eight.
 func TestResumeOnCUDA(t *testing.T) {
 	library := emulated(t)

@@ -274,25 +274,28 @@ func TestTrainMatchesPEFT(t *testing.T) {
 	}
 }
 
-// trainReference runs a reference run by its own run.yaml, with changes to paths, and gives its steps.
+// trainReference runs a reference run by its own run.yaml, with changes, and gives its steps.
 func trainReference(t *testing.T, folder string, changes config, args ...string) []object {
 	t.Helper()
 	dir := t.TempDir()
 	text := string(read(t, folder, "run.yaml"))
+	line := func(key string) *regexp.Regexp { return regexp.MustCompile("(?m)^" + key + ": (.*)\n") }
+	set := func(key string, value any) {
+		text = line(key).ReplaceAllLiteralString(text, "") + fmt.Sprintf("%s: %v\n", key, value)
+	}
 	for key, base := range map[string]string{"model_name_or_path": folder, "train_file": folder, "adapter_name_or_path": folder, "output_dir": dir} {
-		line := regexp.MustCompile("(?m)^" + key + ": (.*)$")
-		path := line.ReplaceAllString(line.FindString(text), "$1")
-		if other, ok := changes[key]; ok {
-			path = other.(string)
-		} else {
-			path = filepath.Join(base, path)
+		if path := line(key).FindStringSubmatch(text); path != nil {
+			set(key, filepath.Join(base, path[1]))
 		}
-		text = line.ReplaceAllLiteralString(text, key+": "+path)
+	}
+	for key, value := range changes {
+		set(key, value)
 	}
 	return events(train(t, dir, write(t, dir, "run.yaml", text), args...), "step")
 }
 
-// compareLosses holds so many first steps against those of a dump.
+// compareLosses holds so many first steps against those of a dump. One in bfloat16 says how far PyTorch's rounding takes it from float32:
+// three times that bounds two roundings (measured: 2.1, all twenty steps of trainer's TestTwentyStepsInBF16AgainstPyTorch).
 func compareLosses(t *testing.T, steps []object, n int, path string) {
 	t.Helper()
 	var ref struct {
@@ -302,9 +305,17 @@ func compareLosses(t *testing.T, steps []object, n int, path string) {
 			GradNorm     float64 `json:"grad_norm"`
 			LearningRate float64 `json:"learning_rate"`
 		}
+		Rounding *struct {
+			Loss     float64
+			GradNorm float64 `json:"grad_norm"`
+		} `json:"difference_to_float32"`
 	}
 	if err := json.Unmarshal(read(t, path), &ref); err != nil {
 		t.Fatal(err)
+	}
+	allowedLoss, allowedNorm := lossTolerance, normTolerance
+	if ref.Rounding != nil {
+		allowedLoss, allowedNorm = 3*ref.Rounding.Loss, 3*ref.Rounding.GradNorm
 	}
 	if len(steps) != n || len(ref.Steps) != 20 {
 		t.Fatalf("%d steps instead of %d, %d in the dump", len(steps), n, len(ref.Steps))
@@ -318,7 +329,7 @@ func compareLosses(t *testing.T, steps []object, n int, path string) {
 		worstLoss = max(worstLoss, math.Abs(got["loss"].(float64)/want.Loss-1))
 		worstNorm = max(worstNorm, math.Abs(got["grad_norm"].(float64)/want.GradNorm-1))
 	}
-	if !(worstLoss <= lossTolerance && worstNorm <= normTolerance) {
+	if !(worstLoss <= allowedLoss && worstNorm <= allowedNorm) {
 		t.Errorf("off by %.2g (losses) and %.2g (norms)", worstLoss, worstNorm)
 	}
 	t.Logf("relative: losses off by %.1e, norms by %.1e", worstLoss, worstNorm)
