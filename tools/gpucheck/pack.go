@@ -106,8 +106,12 @@ func (p packing) references() error {
 			continue
 		}
 		models[filepath.Dir(folder)] = true
-		for _, name := range []string{"run.yaml", "rows.jsonl", "losses.json"} {
-			if err := copyFile(filepath.Join(folder, name), to, from); err != nil {
+		losses, err := filepath.Glob(filepath.Join(folder, "losses*.json"))
+		if err != nil {
+			return err
+		}
+		for _, file := range append(losses, run, filepath.Join(folder, "rows.jsonl")) {
+			if err := copyFile(file, to, from); err != nil {
 				return err
 			}
 		}
