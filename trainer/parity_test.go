@@ -1,7 +1,6 @@
 package trainer
 
 import (
-	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"lathe/compute"
 	"lathe/compute/cpu"
+	"lathe/internal/reftest"
 	"lathe/model/safetensors"
 )
 
@@ -91,7 +91,7 @@ func TestTwentyStepsAgainstPyTorch(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.OutputDir = t.TempDir()
-			compareSteps(t, trainReference(t, c), readReference(t, filepath.Join(dir, "losses.json")), inFloat32)
+			compareSteps(t, trainReference(t, c), reftest.ReadLosses(t, dir))
 			if _, err := os.Stat(filepath.Join(dir, "final")); err == nil { // only some runs' ends are dumped
 				compareFinal(t, c, dir)
 			}
@@ -137,55 +137,25 @@ func uploadEncoder(t *testing.T, dev compute.Device, r *Run, path string) {
 	}
 }
 
-// reference is what tools/refdump measured of a run.
-type reference struct {
-	Steps []struct {
-		Step         int
-		Loss         float64
-		GradNorm     float64 `json:"grad_norm"`
-		LearningRate float64 `json:"learning_rate"`
-		Tokens       int
-	}
-	Rounding tolerance `json:"difference_to_float32"` // of a run in bfloat16
-}
-
-// tolerance is how far apart two runs may be, relative.
-type tolerance struct {
-	Loss     float64
-	GradNorm float64 `json:"grad_norm"`
-}
-
-var inFloat32 = tolerance{2e-4, 2e-3}
-
-func readReference(t *testing.T, path string) (ref reference) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, &ref)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ref
-}
-
-func compareSteps(t *testing.T, got []StepDone, ref reference, allowed tolerance) {
+// compareSteps holds twenty steps against those of a dump.
+func compareSteps(t *testing.T, got []StepDone, ref reftest.Losses) {
 	t.Helper()
 	if len(got) != len(ref.Steps) || len(got) != 20 {
 		t.Fatalf("%d steps, want %d", len(got), len(ref.Steps))
 	}
+	allowedLoss, allowedNorm := ref.Tolerance()
 	worstLoss, worstNorm := 0.0, 0.0
 	for i, want := range ref.Steps {
 		e := got[i]
 		if e.Step != want.Step || e.TrainedTokens != want.Tokens {
 			t.Errorf("step %d: is %d with %d trained tokens, want %d", want.Step, e.Step, e.TrainedTokens, want.Tokens)
 		}
-		loss, norm := relative(e.Loss, want.Loss), relative(e.GradNorm, want.GradNorm)
+		loss, norm := reftest.Relative(e.Loss, want.Loss), reftest.Relative(e.GradNorm, want.GradNorm)
 		worstLoss, worstNorm = max(worstLoss, loss), max(worstNorm, norm)
-		if !(loss <= allowed.Loss) {
+		if !(loss <= allowedLoss) {
 			t.Errorf("step %d: loss %v, want %v", e.Step, e.Loss, want.Loss)
 		}
-		if !(norm <= allowed.GradNorm) {
+		if !(norm <= allowedNorm) {
 			t.Errorf("step %d: gradient norm %v, want %v", e.Step, e.GradNorm, want.GradNorm)
 		}
 		if math.Abs(e.LearningRate-want.LearningRate) > 1e-15 {

@@ -11,16 +11,13 @@ import (
 	"strings"
 	"testing"
 
+	"lathe/internal/reftest"
 	"lathe/model/safetensors"
 )
 
-// Tolerances of the project: the noise between torch's own kernels and float64 is up to 7e-6 in log-probabilities and 7e-7 in
-// losses and norms, while a mistake as small as another variant of GELU shows as 5e-4.
-const (
-	logprobTolerance = 2e-4 // absolute
-	lossTolerance    = 2e-4 // relative
-	normTolerance    = 2e-3 // relative
-)
+// logprobTolerance is absolute: the noise between torch's own kernels and float64 is up to 7e-6 in log-probabilities, while a mistake as
+// small as another variant of GELU shows as 5e-4.
+const logprobTolerance = 2e-4
 
 // forward is dump/forward.json: sequences with the ids that transformers generates greedily.
 type forward struct {
@@ -269,7 +266,7 @@ func TestTrainMatchesPEFT(t *testing.T) {
 			if strings.HasSuffix(folder, "prefix-projection") {
 				t.Skip("compared by trainer's TestTwentyStepsAgainstPyTorch: PEFT's files lack the projection that the run starts from")
 			}
-			compareLosses(t, trainReference(t, folder, nil), 20, filepath.Join(folder, "losses.json"))
+			compareLosses(t, trainReference(t, folder, nil), 20, reftest.ReadLosses(t, folder))
 		})
 	}
 }
@@ -294,43 +291,23 @@ func trainReference(t *testing.T, folder string, changes config, args ...string)
 	return events(train(t, dir, write(t, dir, "run.yaml", text), args...), "step")
 }
 
-// compareLosses holds so many first steps against those of a dump. One in bfloat16 says how far PyTorch's rounding takes it from float32:
-// three times that bounds two roundings (measured: 2.1, all twenty steps of trainer's TestTwentyStepsInBF16AgainstPyTorch).
-func compareLosses(t *testing.T, steps []object, n int, path string) {
+// compareLosses holds so many first steps against those of a dump.
+func compareLosses(t *testing.T, steps []object, n int, ref reftest.Losses) {
 	t.Helper()
-	var ref struct {
-		Steps []struct {
-			Step         float64
-			Loss         float64
-			GradNorm     float64 `json:"grad_norm"`
-			LearningRate float64 `json:"learning_rate"`
-		}
-		Rounding *struct {
-			Loss     float64
-			GradNorm float64 `json:"grad_norm"`
-		} `json:"difference_to_float32"`
-	}
-	if err := json.Unmarshal(read(t, path), &ref); err != nil {
-		t.Fatal(err)
-	}
-	allowedLoss, allowedNorm := lossTolerance, normTolerance
-	if ref.Rounding != nil {
-		allowedLoss, allowedNorm = 3*ref.Rounding.Loss, 3*ref.Rounding.GradNorm
-	}
 	if len(steps) != n || len(ref.Steps) != 20 {
 		t.Fatalf("%d steps instead of %d, %d in the dump", len(steps), n, len(ref.Steps))
 	}
 	worstLoss, worstNorm := 0.0, 0.0
 	for i, got := range steps {
 		want := ref.Steps[i]
-		if got["step"] != want.Step || math.Abs(got["learning_rate"].(float64)-want.LearningRate) > 1e-15 {
+		if got["step"] != float64(want.Step) || math.Abs(got["learning_rate"].(float64)-want.LearningRate) > 1e-15 {
 			t.Errorf("step %v: is %v at rate %v, want %v", want.Step, got["step"], got["learning_rate"], want.LearningRate)
 		}
-		worstLoss = max(worstLoss, math.Abs(got["loss"].(float64)/want.Loss-1))
-		worstNorm = max(worstNorm, math.Abs(got["grad_norm"].(float64)/want.GradNorm-1))
+		worstLoss = max(worstLoss, reftest.Relative(got["loss"].(float64), want.Loss))
+		worstNorm = max(worstNorm, reftest.Relative(got["grad_norm"].(float64), want.GradNorm))
 	}
-	if !(worstLoss <= allowedLoss && worstNorm <= allowedNorm) {
-		t.Errorf("off by %.2g (losses) and %.2g (norms)", worstLoss, worstNorm)
+	if loss, norm := ref.Tolerance(); !(worstLoss <= loss && worstNorm <= norm) {
+		t.Errorf("off by %.2g (losses) and %.2g (norms), at most %.2g and %.2g are allowed", worstLoss, worstNorm, loss, norm)
 	}
 	t.Logf("relative: losses off by %.1e, norms by %.1e", worstLoss, worstNorm)
 }

@@ -33,6 +33,9 @@ func (p part) named(name string) part { p.name = name; return p }
 // steps are the parts of a column of twenty optimiser steps.
 var steps = []part{relative.named("losses"), {"norms", 2e-3, "relative"}}
 
+// rounding are the parts of a column of twenty steps in bfloat16: PyTorch rounds results too, so that lathe's losses are nearer to float32's.
+var rounding = []part{{"to PyTorch's", 3, "of its rounding"}, {"to float32's", 1, "of PyTorch's"}}
+
 // bothWays are the parts of a column of files that one program writes and the other reads; theirs is measured by
 // tools/peercheck, whose tolerance that is.
 func bothWays(read part) []part {
@@ -51,6 +54,7 @@ func familyTable(b *bench) table[family] {
 			{"20 steps, full", steps, only(2, b.familySteps("full"))},
 			{"20 steps, LoRA", steps, only(2, b.familySteps("lora"))},
 			{"20 steps, QLoRA", steps, only(2, b.familySteps("qlora"))},
+			{"20 steps, LoRA in bfloat16", rounding, only(2, b.familyRounding)},
 			{columnGreedy, []part{exact}, b.greedy},
 			{"NF4", []part{nf4Part.named("single"), nf4Part.named("double")}, only(2, b.quantised)},
 			{"LoRA adapter", bothWays(logprob), b.orTheirs(columnAdapter, only(2, b.familyAdapter))},
@@ -241,4 +245,8 @@ func (b *bench) familySteps(run string) func(testing.TB, family) []figure {
 		losses, norms := b.train(t, f.method(run), t.TempDir())
 		return measured(losses, norms)
 	}
+}
+
+func (b *bench) familyRounding(t testing.TB, f family) []figure {
+	return b.rounding(t, f.method("lora"))
 }

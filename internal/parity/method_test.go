@@ -18,6 +18,7 @@ const (
 	columnGradients = "gradients"
 	columnAdapter   = "adapter"
 	columnMerged    = "merged"
+	columnBF16      = "20 steps in bfloat16"
 )
 
 func methodTable(b *bench) table[method] {
@@ -27,6 +28,7 @@ func methodTable(b *bench) table[method] {
 			{columnLoss, []part{relative}, unless(columnLoss, 1, b.methodLoss)},
 			{columnGradients, []part{gradient}, unless(columnGradients, 1, b.methodGradients)},
 			{"20 steps", steps, b.methodSteps},
+			{columnBF16, rounding, unless(columnBF16, 2, b.rounding)},
 			{columnAdapter, bothWays(logprob), unless(columnAdapter, 2, b.adapterBothWays)},
 			{columnMerged, bothWays(weight), unless(columnMerged, 2, b.mergedBothWays)},
 			{"10 steps, resumed, 10 more", []part{exact}, b.resumed},
@@ -171,7 +173,7 @@ func (b *bench) methodSteps(t testing.TB, m method) []figure {
 func (b *bench) train(t testing.TB, m method, out string) (losses, norms float64) {
 	t.Helper()
 	want := reftest.ReadLosses(t, m.folder())
-	got := b.run(t, m, out, trainer.Options{})
+	got := b.run(t, m, out, trainer.Options{}, false)
 	if len(got) != len(want.Steps) || len(got) != 20 {
 		t.Fatalf("%d steps, want %d", len(got), len(want.Steps))
 	}
@@ -186,14 +188,17 @@ func (b *bench) train(t testing.TB, m method, out string) (losses, norms float64
 	return losses, norms
 }
 
-// run trains a dump's run.yaml into a folder.
-func (b *bench) run(t testing.TB, m method, out string, o trainer.Options) (done []trainer.StepDone) {
+// run trains a dump's run.yaml into a folder, in bfloat16 where that is asked for.
+func (b *bench) run(t testing.TB, m method, out string, o trainer.Options, bf16 bool) (done []trainer.StepDone) {
 	t.Helper()
 	c, err := trainer.LoadConfig(filepath.Join(m.folder(), "run.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.OutputDir = out
+	if bf16 {
+		c.BF16, c.QuantComputeDType = true, "bfloat16"
+	}
 	init := c.AdapterNameOrPath
 	if m.encoder {
 		c.AdapterNameOrPath = ""
@@ -219,13 +224,22 @@ func (b *bench) run(t testing.TB, m method, out string, o trainer.Options) (done
 	return done
 }
 
+// rounding compares a run's losses in bfloat16 with PyTorch's, and with float32's: both as shares of PyTorch's own rounding.
+func (b *bench) rounding(t testing.TB, m method) []figure {
+	var losses []float64
+	for _, s := range b.run(t, m, t.TempDir(), trainer.Options{}, true) {
+		losses = append(losses, s.Loss)
+	}
+	return measured(reftest.RoundingOf(t, m.folder(), losses))
+}
+
 // resumed counts the bytes in which twenty steps differ from ten, a checkpoint, and ten more: of the weights and of the
 // optimiser's moments.
 func (b *bench) resumed(t testing.TB, m method) []figure {
 	straight, halves := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "out")
-	b.run(t, m, straight, trainer.Options{})
-	b.run(t, m, halves, trainer.Options{StopAfter: 10})
-	b.run(t, m, halves, trainer.Options{Resume: halves})
+	b.run(t, m, straight, trainer.Options{}, false)
+	b.run(t, m, halves, trainer.Options{StopAfter: 10}, false)
+	b.run(t, m, halves, trainer.Options{Resume: halves}, false)
 	compared, different := 0, 0
 	err := filepath.WalkDir(straight, func(path string, e os.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".safetensors" {

@@ -92,6 +92,8 @@ are noise: other vector units sum in another order).
 - log-probabilities and logits: absolute; loss: relative; gradients: absolute, as a share of the largest element of all; 20 steps: the
   worst of twenty optimiser steps' losses and gradient norms, relative; greedy: ids that differ; NF4: log-probabilities over the base that lathe
   and bitsandbytes each quantised
+- bfloat16: losses of twenty steps with `+"`bf16: true`"+` and PyTorch's under autocast. Its rounding is what takes its own losses away from float32's (0.06 to
+  0.9%%): the largest difference of the two is told as a share of the largest of that, and lathe's mean difference to float32 as a share of the mean
 - both ways: "we read theirs" is lathe with an adapter that PEFT (or the adapters library) wrote, and lathe's merged weights beside PEFT's; "they read
   ours" is PEFT or transformers with what lathe wrote, log-probabilities, measured by tools/peercheck%s
 - files: both programs score the same five sequences, the longest beyond every window, with what one of them wrote after three steps (lathe) or with

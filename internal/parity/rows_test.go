@@ -72,6 +72,8 @@ const (
 	whyOptimizer  = "the optimiser alone is another; gradients, files and merging are the method's own"
 	whySameFile   = "the file is that of the method over a plain base, measured there"
 	whyPrefix     = "a prefix is no change of weights: PEFT cannot merge it either"
+	whyNotRounded = "no run under autocast was dumped of it"
+	whyRounded8   = "a rounding flips codes of 8-bit moments, so that no two runs in bfloat16 are near each other"
 	whyBottleneck = "a bottleneck has a non-linearity: the adapters library cannot merge it either"
 )
 
@@ -112,11 +114,11 @@ var methods = []method{
 	},
 	{
 		name: "Houlsby", base: "llama-gqa", run: "houlsby", adapter: "houlsby", scores: "houlsby", file: bottleneckScores,
-		why: map[string]string{columnMerged: whyBottleneck},
+		why: map[string]string{columnMerged: whyBottleneck, columnBF16: whyNotRounded},
 	},
 	{
 		name: "Pfeiffer", base: "llama-gqa", run: "pfeiffer", adapter: "pfeiffer", scores: "pfeiffer", file: bottleneckScores,
-		why: map[string]string{columnMerged: whyBottleneck},
+		why: map[string]string{columnMerged: whyBottleneck, columnBF16: whyNotRounded},
 	},
 	{
 		name: "prefix", base: "llama-gqa", run: "prefix", adapter: "prefix", scores: "prefix",
@@ -132,4 +134,4 @@ var methods = []method{
 
 const bottleneckScores = "scores-bottleneck.safetensors"
 
-var whyAdamW8 = map[string]string{columnLoss: whyOptimizer, columnGradients: whyOptimizer, columnAdapter: whyOptimizer, columnMerged: whyOptimizer}
+var whyAdamW8 = map[string]string{columnLoss: whyOptimizer, columnGradients: whyOptimizer, columnAdapter: whyOptimizer, columnMerged: whyOptimizer, columnBF16: whyRounded8}

@@ -155,7 +155,7 @@ func Rows(t testing.TB, path string, n int) (b Batch) {
 	return b
 }
 
-// Losses is a losses.json: what a run measured at each optimiser step.
+// Losses is what a run measured at each optimiser step: losses.json in float32, losses-bf16.json under autocast.
 type Losses struct {
 	Run struct {
 		Model, Method, Adapter string
@@ -167,16 +167,62 @@ type Losses struct {
 		LearningRate float64 `json:"learning_rate"`
 		Tokens       int
 	}
+	// Rounding is the largest relative difference of a run in bfloat16 to the same in float32.
+	Rounding struct {
+		Loss     float64
+		GradNorm float64 `json:"grad_norm"`
+	} `json:"difference_to_float32"`
 }
 
-// ReadLosses reads the losses.json of a run's folder.
-func ReadLosses(t testing.TB, dir string) (l Losses) {
+// RoundedFile holds the losses of a run in bfloat16, where there are any.
+const RoundedFile = "losses-bf16.json"
+
+// ReadLosses reads the losses of a run's folder.
+func ReadLosses(t testing.TB, dir string) Losses {
 	t.Helper()
-	ReadJSON(t, filepath.Join(dir, "losses.json"), &l)
+	return readLosses(t, filepath.Join(dir, "losses.json"))
+}
+
+// ReadRounded reads the losses in bfloat16 of a run's folder.
+func ReadRounded(t testing.TB, dir string) Losses {
+	t.Helper()
+	return readLosses(t, filepath.Join(dir, RoundedFile))
+}
+
+func readLosses(t testing.TB, path string) (l Losses) {
+	t.Helper()
+	ReadJSON(t, path, &l)
 	if len(l.Steps) == 0 {
-		t.Fatalf("%s: no steps", dir)
+		t.Fatalf("%s: no steps", path)
 	}
 	return l
+}
+
+// Tolerance is how far losses and gradient norms may be off, relative. In float32 the noise of the reference is 1e-5, and a mistake as small as
+// another variant of GELU 5e-4. In bfloat16 each program rounds at places of its own: lathe the operands of products, autocast the results
+// too. Three times what that takes PyTorch's losses away from float32 bounds the difference (measured: 2.1).
+func (l Losses) Tolerance() (loss, norm float64) {
+	if l.Rounding.Loss > 0 {
+		return 3 * l.Rounding.Loss, 3 * l.Rounding.GradNorm
+	}
+	return 2e-4, 2e-3
+}
+
+// RoundingOf says what bfloat16 does to the losses of a run of a folder, as shares of what it does to PyTorch's: the largest difference of the
+// two runs in bfloat16, and the mean difference to float32.
+func RoundingOf(t testing.TB, dir string, losses []float64) (apart, toExact float64) {
+	t.Helper()
+	exact, rounded := ReadLosses(t, dir), ReadRounded(t, dir)
+	if len(losses) != len(exact.Steps) || len(losses) != len(rounded.Steps) {
+		t.Fatalf("%d losses, %s has %d and %d", len(losses), dir, len(exact.Steps), len(rounded.Steps))
+	}
+	ours, theirs := 0.0, 0.0
+	for i, loss := range losses {
+		apart = max(apart, Relative(loss, rounded.Steps[i].Loss)/rounded.Rounding.Loss)
+		ours += Relative(loss, exact.Steps[i].Loss)
+		theirs += Relative(rounded.Steps[i].Loss, exact.Steps[i].Loss)
+	}
+	return apart, ours / theirs
 }
 
 // ReadJSON reads a JSON file.
