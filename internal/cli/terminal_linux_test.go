@@ -20,6 +20,7 @@ type terminal struct {
 	t      *testing.T
 	master *os.File
 	cmd    *exec.Cmd
+	silent chan struct{} // closed when nobody has the other end open
 
 	mu   sync.Mutex
 	text []byte
@@ -61,7 +62,7 @@ func startTerminal(t *testing.T, columns, rows int, args ...string) *terminal {
 	if err := ioctl(master, syscall.TIOCSWINSZ, unsafe.Pointer(&size)); err != nil {
 		t.Fatal(err)
 	}
-	x := &terminal{t: t, master: master, cmd: process(args...)}
+	x := &terminal{t: t, master: master, cmd: process(args...), silent: make(chan struct{})}
 	x.cmd.Env = append(x.cmd.Env, "TERM=xterm-256color", "NO_COLOR=1")
 	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = slave, slave, slave
 	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -76,7 +77,9 @@ func startTerminal(t *testing.T, columns, rows int, args ...string) *terminal {
 	return x
 }
 
+// read takes what the process writes until nobody has the terminal open.
 func (x *terminal) read() {
+	defer close(x.silent)
 	buffer := make([]byte, 4096)
 	for {
 		n, err := x.master.Read(buffer)
@@ -110,12 +113,13 @@ func (x *terminal) press(keys string) {
 	}
 }
 
-// exits waits for the process's own end.
+// exits waits for the process's own end and its last words.
 func (x *terminal) exits() int {
 	x.t.Helper()
 	ended := make(chan struct{})
 	go func() {
 		_ = x.cmd.Wait() // the code says the same
+		<-x.silent
 		close(ended)
 	}()
 	select {
