@@ -77,7 +77,7 @@ func TestTwentyStepsInBF16AgainstPyTorch(t *testing.T) {
 				losses = append(losses, s.Loss)
 			}
 			apart, toExact := reftest.RoundingOf(t, dir, losses)
-			if !(toExact <= 2) || toExact == 0 {
+			if !(toExact <= 2) || toExact < 0.1 { // less, and nothing was rounded
 				t.Errorf("losses differ from float32's %.2f times as much as PyTorch's", toExact)
 			}
 			t.Logf("of PyTorch's rounding: %.2f apart, %.2f of it from float32", apart, toExact)
