@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 import nf4_flat  # noqa: F401  dequantises as CUDA does
 
 
-def quantization(double: bool, kind: str, bf16=False) -> BitsAndBytesConfig:
+def quantization(double: bool, kind: str) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=double,
-                              bnb_4bit_compute_dtype=torch.bfloat16 if bf16 else torch.float32)
+                              bnb_4bit_compute_dtype=torch.float32)
 
 
 def load(folder: Path, double: bool | None = None, kind: str = "nf4", bf16=False):
@@ -20,24 +20,25 @@ def load(folder: Path, double: bool | None = None, kind: str = "nf4", bf16=False
 
     Without support_avx512bf16_for_cpu=False bitsandbytes multiplies in bfloat16 on CPUs that have it.
     """
-    kw = {} if double is None else {"quantization_config": quantization(double, kind, bf16)}
+    kw = {} if double is None else {"quantization_config": quantization(double, kind)}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **kw).eval()
     if double is not None:
-        quantise_falcon(model, double, kind, bf16)
+        quantise_falcon(model, double, kind)
     for m in model.modules():
         if isinstance(m, bnb.nn.Linear4bit):
             m.support_avx512bf16_for_cpu = False
+            if bf16:
+                m.compute_dtype = torch.bfloat16
     return model
 
 
-def quantise_falcon(model, double: bool, kind: str, bf16: bool) -> None:
+def quantise_falcon(model, double: bool, kind: str) -> None:
     """Puts a Linear4bit in the place of every FalconLinear, as transformers 4.57 does; 5.23 quantises none of them."""
     for parent in list(model.modules()):
         for name, m in list(parent.named_children()):
             if type(m).__name__ != "FalconLinear":
                 continue
-            q = bnb.nn.Linear4bit(m.in_features, m.out_features, bias=m.bias is not None,
-                                  compute_dtype=torch.bfloat16 if bf16 else torch.float32,
+            q = bnb.nn.Linear4bit(m.in_features, m.out_features, bias=m.bias is not None, compute_dtype=torch.float32,
                                   compress_statistics=double, quant_type=kind)
             q.weight = bnb.nn.Params4bit(m.weight.data, requires_grad=False, compress_statistics=double, quant_type=kind,
                                          module=q)
