@@ -173,7 +173,7 @@ func (b *bench) methodSteps(t testing.TB, m method) []figure {
 func (b *bench) train(t testing.TB, m method, out string) (losses, norms float64) {
 	t.Helper()
 	want := reftest.ReadLosses(t, m.folder())
-	got := b.run(t, m, out, trainer.Options{}, false)
+	got := b.run(t, m, out, trainer.Options{})
 	if len(got) != len(want.Steps) || len(got) != 20 {
 		t.Fatalf("%d steps, want %d", len(got), len(want.Steps))
 	}
@@ -188,15 +188,15 @@ func (b *bench) train(t testing.TB, m method, out string) (losses, norms float64
 	return losses, norms
 }
 
-// run trains a dump's run.yaml into a folder, in bfloat16 where that is asked for.
-func (b *bench) run(t testing.TB, m method, out string, o trainer.Options, bf16 bool) (done []trainer.StepDone) {
+// run trains a dump's run.yaml into a folder.
+func (b *bench) run(t testing.TB, m method, out string, o trainer.Options) (done []trainer.StepDone) {
 	t.Helper()
 	c, err := trainer.LoadConfig(filepath.Join(m.folder(), "run.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.OutputDir = out
-	if bf16 {
+	if m.bf16 {
 		c.BF16, c.QuantComputeDType = true, "bfloat16"
 	}
 	init := c.AdapterNameOrPath
@@ -227,7 +227,8 @@ func (b *bench) run(t testing.TB, m method, out string, o trainer.Options, bf16 
 // rounding compares a run's losses in bfloat16 with PyTorch's, and with float32's: both as shares of PyTorch's own rounding.
 func (b *bench) rounding(t testing.TB, m method) []figure {
 	var losses []float64
-	for _, s := range b.run(t, m, t.TempDir(), trainer.Options{}, true) {
+	m.bf16 = true
+	for _, s := range b.run(t, m, t.TempDir(), trainer.Options{}) {
 		losses = append(losses, s.Loss)
 	}
 	return measured(reftest.RoundingOf(t, m.folder(), losses))
@@ -237,9 +238,9 @@ func (b *bench) rounding(t testing.TB, m method) []figure {
 // optimiser's moments.
 func (b *bench) resumed(t testing.TB, m method) []figure {
 	straight, halves := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "out")
-	b.run(t, m, straight, trainer.Options{}, false)
-	b.run(t, m, halves, trainer.Options{StopAfter: 10}, false)
-	b.run(t, m, halves, trainer.Options{Resume: halves}, false)
+	b.run(t, m, straight, trainer.Options{})
+	b.run(t, m, halves, trainer.Options{StopAfter: 10})
+	b.run(t, m, halves, trainer.Options{Resume: halves})
 	compared, different := 0, 0
 	err := filepath.WalkDir(straight, func(path string, e os.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".safetensors" {

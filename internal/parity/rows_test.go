@@ -63,6 +63,7 @@ type method struct {
 	file    string
 	options model.LoadOptions
 	encoder bool // a prefix with projection, whose start lies beside PEFT's files
+	bf16    bool // products in bfloat16
 	// why explains the columns that it does not have, and read the first part of those of files alone.
 	why, read map[string]string
 }

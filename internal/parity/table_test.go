@@ -26,7 +26,7 @@ func (p part) limit() string {
 }
 
 // share says that figures are shares of something near them, and no small errors.
-func (p part) share() bool { return p.tolerance >= 1 }
+func (p part) share() bool { return p.tolerance > 1 }
 
 // figure is a measured error, or why there is none.
 type figure struct {
@@ -254,7 +254,7 @@ func (f figure) differs(text string, p part) string {
 
 // What the comparison is for: a figure that grows, comes or goes is told.
 func TestDiffers(t *testing.T) {
-	p := part{"x", 2e-4, "absolute"}
+	p, share := part{"x", 2e-4, "absolute"}, part{"x", 3, "of another"}
 	for _, test := range []struct {
 		now  figure
 		was  string
@@ -273,6 +273,8 @@ func TestDiffers(t *testing.T) {
 		{figure{note: "why"}, "1.0e-05", p, true},
 		{figure{value: 1e-5}, "–[3]", p, true},
 		{figure{value: 1e-5}, "failed", p, true},
+		{figure{value: 2.4}, "0.50", share, false}, // other roundings
+		{figure{value: 3.1}, "0.50", share, true},
 		{figure{}, "equal", exact, false},
 		{figure{value: 1}, "equal", exact, true},
 	} {
@@ -286,14 +288,14 @@ func TestDiffers(t *testing.T) {
 func TestCompareReadsTheDocument(t *testing.T) {
 	tb := table[family]{
 		title: "Some", first: "family", rows: []family{{name: "a"}, {name: "b"}}, name: func(f family) string { return f.name },
-		columns: []column[family]{{"x", []part{{"one", 1, "of another"}, {"two", 1, "of another"}}, nil}, {"y", []part{exact}, nil}},
+		columns: []column[family]{{"x", []part{{"one", 1, "absolute"}, {"two", 1, "absolute"}}, nil}, {"y", []part{exact}, nil}},
 	}
 	all := cells{"a | x": measured(0.5, 0), "a | y": measured(0), "b | x": {{value: 0.25}, explained("why")}, "b | y": measured(0)}
 	var text strings.Builder
 	var n notes
 	tb.write(&text, all, &n)
 	got := tb.read(t, text.String())
-	for key, want := range map[string]string{"a | x": "0.50 / 0", "a | y": "equal", "b | x": "0.25 / –[1]", "b | y": "equal"} {
+	for key, want := range map[string]string{"a | x": "5.0e-01 / 0", "a | y": "equal", "b | x": "2.5e-01 / –[1]", "b | y": "equal"} {
 		if strings.Join(got[key], " / ") != want {
 			t.Errorf("%s: %q, want %q", key, got[key], want)
 		}
