@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"lathe/internal/reftest"
 )
 
 // driftVariable asks for the demo's two runs: LATHE_DRIFT=1 go test ./trainer -run Drift -v
@@ -31,7 +33,7 @@ func TestDriftOf8BitMoments(t *testing.T) {
 			coarse := only[StepDone](train(t, c, Options{}))
 			worst, sum := 0.0, 0.0
 			for i, e := range exact {
-				d := relative(coarse[i].Loss, e.Loss)
+				d := reftest.Relative(coarse[i].Loss, e.Loss)
 				worst, sum = max(worst, d), sum+d
 			}
 			n := len(exact)
@@ -67,7 +69,7 @@ func TestDriftOnTheDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("perplexity after the demo's run: %s", line)
-	if d := relative(perplexities["adamw_8bit"], perplexities["adamw"]); d > 0.05 || math.IsNaN(d) {
+	if d := reftest.Relative(perplexities["adamw_8bit"], perplexities["adamw"]); d > 0.05 || math.IsNaN(d) {
 		t.Errorf("perplexities differ by %v", d)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"lathe/internal/reftest"
 	"lathe/model"
 )
 
@@ -36,7 +37,7 @@ func TestEvaluationIsTokenWeighted(t *testing.T) {
 		sum += sumLoss(labels, logprobs)
 		count += int64(s.Trained())
 	}
-	if tokens != count || relative(loss, sum/float64(count)) > 1e-6 {
+	if tokens != count || reftest.Relative(loss, sum/float64(count)) > 1e-6 {
 		t.Errorf("loss %v over %d tokens, want %v over %d", loss, tokens, sum/float64(count), count)
 	}
 }
@@ -51,7 +52,7 @@ func TestEvaluationsAndEpochCheckpoints(t *testing.T) {
 		t.Fatalf("%+v", evals)
 	}
 	for _, e := range evals {
-		if relative(e.Perplexity, math.Exp(e.EvalLoss)) > 1e-12 {
+		if reftest.Relative(e.Perplexity, math.Exp(e.EvalLoss)) > 1e-12 {
 			t.Errorf("%+v: perplexity is not exp of the loss", e)
 		}
 	}

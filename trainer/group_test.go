@@ -13,6 +13,7 @@ import (
 	"lathe/compute"
 	"lathe/compute/cpu"
 	"lathe/compute/distributed"
+	"lathe/internal/reftest"
 )
 
 // rankRun is what one rank of a run did.
@@ -134,14 +135,14 @@ func TestRanksTrainAsOneDevice(t *testing.T) {
 				t.Fatalf("%d steps, one device %d", len(got), len(steps))
 			}
 			for i, s := range steps {
-				worst = max(worst, relative(got[i].Loss, s.Loss))
-				if i == 0 && got[i].Loss != s.Loss || relative(got[i].Loss, s.Loss) > 1e-5 || got[i].Tokens != s.Tokens || got[i].Epoch != s.Epoch {
+				worst = max(worst, reftest.Relative(got[i].Loss, s.Loss))
+				if i == 0 && got[i].Loss != s.Loss || reftest.Relative(got[i].Loss, s.Loss) > 1e-5 || got[i].Tokens != s.Tokens || got[i].Epoch != s.Epoch {
 					t.Errorf("step %d: %+v, one device %+v", i+1, got[i], s)
 				}
 			}
 			evals := only[EvalDone](want)
 			for i, e := range only[EvalDone](runs[0].events) {
-				if relative(e.EvalLoss, evals[i].EvalLoss) > 1e-5 || e.Tokens != evals[i].Tokens {
+				if reftest.Relative(e.EvalLoss, evals[i].EvalLoss) > 1e-5 || e.Tokens != evals[i].Tokens {
 					t.Errorf("evaluation %d: %+v, one device %+v", i, e, evals[i])
 				}
 			}
@@ -197,7 +198,7 @@ func TestResumeWithOtherRanks(t *testing.T) {
 	straight := one
 	straight.OutputDir = t.TempDir()
 	for i, want := range only[StepDone](train(t, straight, Options{}))[4:] {
-		if relative(got[i].Loss, want.Loss) > 1e-5 {
+		if reftest.Relative(got[i].Loss, want.Loss) > 1e-5 {
 			t.Errorf("step %d: loss %v, want %v", want.Step, got[i].Loss, want.Loss)
 		}
 	}

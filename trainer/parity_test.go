@@ -1,7 +1,6 @@
 package trainer
 
 import (
-	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -50,13 +49,19 @@ func tryTrainHeard(t testing.TB, c Config, o Options, control *Control, hear fun
 	if err != nil {
 		return nil, err
 	}
+	return trainPrepared(t, r, control, hear)
+}
+
+// trainPrepared trains a run to its end and closes it.
+func trainPrepared(t testing.TB, r *Run, control *Control, hear func(Event)) ([]Event, error) {
+	t.Helper()
 	defer func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	var events []Event
-	err = r.Train(t.Context(), control, func(e Event) {
+	err := r.Train(t.Context(), control, func(e Event) {
 		events = append(events, e)
 		hear(e)
 	})
@@ -116,9 +121,8 @@ func trainReference(t *testing.T, c Config) []StepDone {
 	if projection {
 		uploadEncoder(t, dev, r, filepath.Join(first, "prompt_encoder.safetensors"))
 	}
-	var events []Event
-	err = r.Train(t.Context(), nil, func(e Event) { events = append(events, e) })
-	if err := errors.Join(err, r.Close()); err != nil {
+	events, err := trainPrepared(t, r, nil, func(Event) {})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return only[StepDone](events)
@@ -164,8 +168,6 @@ func compareSteps(t *testing.T, got []StepDone, ref reftest.Losses) {
 	}
 	t.Logf("largest relative difference: losses %.1e, gradient norms %.1e", worstLoss, worstNorm)
 }
-
-func relative(got, want float64) float64 { return math.Abs(got-want) / math.Abs(want) }
 
 func compareFinal(t *testing.T, c Config, dir string) {
 	t.Helper()

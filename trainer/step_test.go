@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"lathe/internal/reftest"
 	"lathe/model/safetensors"
 )
 
@@ -26,7 +27,7 @@ func TestAccumulationDoesNotChangeAStep(t *testing.T) {
 		for _, split := range [][2]int{{1, 4}, {2, 2}, {3, 1}} {
 			got := run(split[0], split[1], packing)
 			for i := range want {
-				same := relative(got[i].Loss, want[i].Loss) <= 1e-5 && relative(got[i].GradNorm, want[i].GradNorm) <= 1e-5
+				same := reftest.Relative(got[i].Loss, want[i].Loss) <= 1e-5 && reftest.Relative(got[i].GradNorm, want[i].GradNorm) <= 1e-5
 				if split[0]*split[1] == 4 && (!same || got[i].TrainedTokens != want[i].TrainedTokens) {
 					t.Errorf("packing %v, %d×%d, step %d: %+v, want %+v", packing, split[0], split[1], i+1, got[i], want[i])
 				}
